@@ -1,0 +1,5 @@
+//! The encoding against what a real server sent and wrote, and against the vectors of the reference.
+
+mod conformance;
+mod frame;
+mod txn;

@@ -1,0 +1,42 @@
+//! Marks: rare branches and situations that a good campaign must reach ("sometimes" properties).
+
+use std::fmt::Debug;
+
+/// A catalogue of marks: one enum per package, with the list of all its values, so that "never reached" can be said.
+pub trait Mark: Copy + Debug + 'static {
+    /// Every mark of the catalogue.
+    const ALL: &'static [Self];
+
+    /// The mark's name, unique over all catalogues of a world.
+    fn name(self) -> &'static str;
+}
+
+/// Declares a catalogue of marks.
+///
+/// ```
+/// machine::marks! {
+///     /// What a counter may meet.
+///     pub enum CounterMark {
+///         /// It wrapped around.
+///         Wrapped => "counter-wrapped",
+///     }
+/// }
+/// use machine::Mark;
+/// assert_eq!(CounterMark::ALL[0].name(), "counter-wrapped");
+/// ```
+#[macro_export]
+macro_rules! marks {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        $vis enum $name { $($(#[$vmeta])* $variant),* }
+
+        impl $crate::Mark for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+    };
+}

@@ -97,6 +97,25 @@ impl PageCache {
         true
     }
 
+    /// The number of the last change: what [`PageCache::write_back`] may be told later.
+    #[must_use]
+    pub const fn last_change(&self) -> u64 {
+        self.last_sequence
+    }
+
+    /// The kernel has written back every change up to that number, data and entries alike, as it does with what is dirty
+    /// for long enough even if nobody asks. What a failed sync lost stays lost.
+    pub fn write_back(&mut self, up_to: u64) {
+        let covered = up_to + 1;
+        for file in self.files.values_mut().filter(|file| file.is_dirty_below(covered)) {
+            Arc::make_mut(file).harden(covered);
+        }
+        if self.directory.is_dirty_below(covered) {
+            Arc::make_mut(&mut self.directory).harden(covered);
+            self.forget_unreachable();
+        }
+    }
+
     /// The sync of that ticket failed with an error of the device. False if no such sync is pending.
     ///
     /// What it covered is clean but lost: the cache still reads it, the machine that dies and boots again reads it, no

@@ -1,0 +1,292 @@
+//! An operation of a workload, and how it ended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jute::Zxid;
+use jute::client::{OpResult, Response};
+use jute::data::Stat;
+use jute::op::ErrorCode;
+use machine::Instant;
+
+use crate::Stored;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpKind {
+    /// Creates a persistent znode.
+    Create,
+    /// Creates an ephemeral znode.
+    CreateEphemeral,
+    /// Creates a sequential znode.
+    CreateSequential,
+    /// Creates an ephemeral sequential znode.
+    CreateEphemeralSequential,
+    /// Deletes a znode.
+    Delete,
+    /// Reads a stat.
+    Exists,
+    /// Reads data.
+    GetData,
+    /// A sync, and behind it a read of data: one operation.
+    SyncGetData,
+    /// Sets data.
+    SetData,
+    /// Reads the names of children.
+    GetChildren,
+    /// Several changes in one.
+    Multi,
+}
+
+impl OpKind {
+    /// The name in facts and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::CreateEphemeral => "create-ephemeral",
+            Self::CreateSequential => "create-sequential",
+            Self::CreateEphemeralSequential => "create-ephemeral-sequential",
+            Self::Delete => "delete",
+            Self::Exists => "exists",
+            Self::GetData => "get-data",
+            Self::SyncGetData => "sync-get-data",
+            Self::SetData => "set-data",
+            Self::GetChildren => "get-children",
+            Self::Multi => "multi",
+        }
+    }
+
+    /// Whether it may change anything.
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        match self {
+            Self::Create
+            | Self::CreateEphemeral
+            | Self::CreateSequential
+            | Self::CreateEphemeralSequential
+            | Self::Delete
+            | Self::SetData
+            | Self::Multi => true,
+            Self::Exists | Self::GetData | Self::SyncGetData | Self::GetChildren => false,
+        }
+    }
+}
+
+/// The class of an end: `ok`, `fail` or `info` of invariants-and-faults.md §3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It happened, with the result that its code says: also NoNode, NodeExists, BadVersion and NotEmpty.
+    Ok,
+    /// It surely had no effect.
+    Failed,
+    /// It may take effect at any time, or never.
+    Unknown,
+}
+
+impl Outcome {
+    /// The name in facts and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The class of a code in a reply.
+    #[must_use]
+    pub const fn of(code: ErrorCode) -> Self {
+        match code {
+            // They constrain the order of operations like a read.
+            ErrorCode::Ok
+            | ErrorCode::NoNode
+            | ErrorCode::NodeExists
+            | ErrorCode::BadVersion
+            | ErrorCode::NotEmpty
+            | ErrorCode::NoChildrenForEphemerals => Self::Ok,
+            // Whoever says so need not know what became of an earlier attempt.
+            ErrorCode::ConnectionLoss
+            | ErrorCode::OperationTimeout
+            | ErrorCode::RequestTimeout
+            | ErrorCode::SessionExpired
+            | ErrorCode::UnknownSession
+            | ErrorCode::SessionMoved
+            | ErrorCode::SystemError
+            | ErrorCode::RuntimeInconsistency
+            | ErrorCode::DataInconsistency => Self::Unknown,
+            // Refused before anything was proposed, or proposed as an error.
+            ErrorCode::MarshallingError
+            | ErrorCode::Unimplemented
+            | ErrorCode::BadArguments
+            | ErrorCode::NewConfigNoQuorum
+            | ErrorCode::ReconfigInProgress
+            | ErrorCode::ApiError
+            | ErrorCode::NoAuth
+            | ErrorCode::InvalidCallback
+            | ErrorCode::InvalidAcl
+            | ErrorCode::AuthFailed
+            | ErrorCode::NotReadOnly
+            | ErrorCode::EphemeralOnLocalSession
+            | ErrorCode::NoWatcher
+            | ErrorCode::ReconfigDisabled
+            | ErrorCode::SessionClosedRequireSaslAuth
+            | ErrorCode::QuotaExceeded
+            | ErrorCode::ThrottledOp => Self::Failed,
+        }
+    }
+}
+
+/// Why an operation was started: what to do with its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// A path that must be there before work begins.
+    Setup,
+    /// The write that must succeed behind the faults.
+    Probe,
+    /// Nothing follows from it.
+    Single,
+    /// The next step of its kind follows from it.
+    Chain,
+}
+
+/// An operation that has no outcome yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) number: u64,
+    pub(crate) slot: usize,
+    pub(crate) since: Instant,
+    pub(crate) kind: OpKind,
+    pub(crate) path: Arc<str>,
+    pub(crate) writes: Option<Stored>,
+    pub(crate) aim: Aim,
+    pub(crate) subject: u32,
+    /// The paths of a multi's parts.
+    pub(crate) parts: Vec<Arc<str>>,
+    /// The sync before it went wrong.
+    pub(crate) unsynced: bool,
+}
+
+/// An operation that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    pub(crate) slot: usize,
+    pub(crate) kind: OpKind,
+    pub(crate) path: Arc<str>,
+    pub(crate) aim: Aim,
+    pub(crate) subject: u32,
+    pub(crate) outcome: Outcome,
+    pub(crate) code: ErrorCode,
+    pub(crate) zxid: Option<Zxid>,
+    /// The value it wrote, or tried to.
+    pub(crate) wrote: Option<u64>,
+    pub(crate) result: Found,
+}
+
+impl Done {
+    /// Whether it succeeded, in the words of the API: no exception.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok && self.code == ErrorCode::Ok
+    }
+}
+
+/// What the body of a reply told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) stat: Option<Stat>,
+    pub(crate) stored: Option<Stored>,
+    /// The path that a create made.
+    pub(crate) created: Option<Arc<str>>,
+    pub(crate) children: Vec<String>,
+    pub(crate) parts: Vec<OpResult>,
+}
+
+impl Found {
+    /// Panics if the body is not that of this kind of operation, or holds data that no workload wrote: both are findings.
+    pub(crate) fn of(open: &Open, response: Option<Response>) -> Self {
+        let read = |bytes: &[u8]| {
+            // Setup makes parents without data.
+            if bytes.is_empty() {
+                return None;
+            }
+            Some(Stored::decode(bytes, &open.path).unwrap_or_else(|why| {
+                panic!(
+                    "{} of {} read {} bytes that nobody wrote there: {why:?}",
+                    open.kind.name(),
+                    open.path,
+                    bytes.len()
+                )
+            }))
+        };
+        match (open.kind, response) {
+            (
+                OpKind::Create | OpKind::CreateEphemeral | OpKind::CreateSequential | OpKind::CreateEphemeralSequential,
+                Some(Response::Create2(made)),
+            ) => Self { stat: Some(made.stat), created: Some(Arc::from(made.path)), ..Self::default() },
+            (OpKind::Delete, None) => Self::default(),
+            (OpKind::Exists, Some(Response::Exists(found))) => Self { stat: Some(found.stat), ..Self::default() },
+            (OpKind::GetData | OpKind::SyncGetData, Some(Response::GetData(found))) => {
+                Self { stat: Some(found.stat), stored: read(found.data.as_slice()), ..Self::default() }
+            }
+            (OpKind::SetData, Some(Response::SetData(set))) => Self { stat: Some(set.stat), ..Self::default() },
+            (OpKind::GetChildren, Some(Response::GetChildren2(found))) => {
+                Self { stat: Some(found.stat), children: found.children, ..Self::default() }
+            }
+            (OpKind::Multi, Some(Response::Multi(answer))) => Self { parts: answer.results, ..Self::default() },
+            (
+                OpKind::Create
+                | OpKind::CreateEphemeral
+                | OpKind::CreateSequential
+                | OpKind::CreateEphemeralSequential
+                | OpKind::Delete
+                | OpKind::Exists
+                | OpKind::GetData
+                | OpKind::SyncGetData
+                | OpKind::SetData
+                | OpKind::GetChildren
+                | OpKind::Multi,
+                response,
+            ) => panic!("{} of {} was answered with {response:?}", open.kind.name(), open.path),
+        }
+    }
+
+    /// The code that the API raises for a multi: that of the operation which failed, Ok if none did.
+    pub(crate) fn multi_code(&self) -> ErrorCode {
+        self.parts
+            .iter()
+            .find_map(|part| match part {
+                OpResult::Error(ErrorCode::Ok) => None,
+                OpResult::Error(code) => Some(*code),
+                OpResult::Create(_)
+                | OpResult::Create2(_)
+                | OpResult::Delete
+                | OpResult::SetData(_)
+                | OpResult::Check
+                | OpResult::GetData(_)
+                | OpResult::GetChildren(_) => None,
+            })
+            .unwrap_or(ErrorCode::Ok)
+    }
+}
+
+/// The oldest operation without an outcome, for whoever asks why a client is stuck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldestOp {
+    /// The client.
+    pub client: u16,
+    /// The operation's number.
+    pub op: u64,
+    /// What it does.
+    pub kind: OpKind,
+    /// Where.
+    pub path: Arc<str>,
+    /// When it was invoked, on the client's clock.
+    pub since: Instant,
+}
+
+impl fmt::Display for OldestOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {}: {} of {} without outcome since {}", self.client, self.kind.name(), self.path, self.since)
+    }
+}

@@ -1,0 +1,245 @@
+//! Rules: when something happens, after a while, do something.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use machine::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Fault, SpanRange, Target};
+
+/// One rule of a schedule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rule {
+    /// What reports call it; also the name of its draws, so that other rules may come and go around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it fires.
+    pub when: When,
+    /// Whether the effects of the triggering step have left.
+    #[serde(default)]
+    pub strike: Strike,
+    /// How long after that the fault strikes.
+    #[serde(default)]
+    pub after: SpanRange,
+    /// What happens.
+    #[serde(rename = "do")]
+    pub fault: Fault,
+    /// How often it fires at most; not zero, and one for a time.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+impl Rule {
+    /// Fires once, `at` after the start of the run.
+    #[must_use]
+    pub fn at(at: impl Into<SpanRange>, fault: Fault) -> Self {
+        Self::when(When::At(at.into()), fault)
+    }
+
+    /// Fires on the first fact of that kind.
+    #[must_use]
+    pub fn on(fact: &str, fault: Fault) -> Self {
+        Self::when(When::Fact(Trigger::new(fact)), fault)
+    }
+
+    /// Fires once.
+    #[must_use]
+    pub fn when(when: When, fault: Fault) -> Self {
+        Self { name: None, when, strike: Strike::default(), after: SpanRange::ZERO, fault, times: 1 }
+    }
+}
+
+/// Prints `pause the leader for 8s, when leader-established`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}: ")?;
+        }
+        write!(f, "{}", self.fault)?;
+        match &self.when {
+            When::At(at) => write!(f, ", at {at}"),
+            When::Fact(trigger) => {
+                if self.after == SpanRange::ZERO {
+                    write!(f, ", when {}", trigger.fact)
+                } else {
+                    write!(f, ", {} after {}", self.after, trigger.fact)
+                }
+            }
+        }
+    }
+}
+
+/// Whether the effects of the step that triggered a rule have left when the fault strikes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strike {
+    /// The facts and disk writes of the step stand; its sends, connects and answers do not leave a process that the fault
+    /// ends: the crash between persisting and answering.
+    BeforeEffects,
+    /// They have left.
+    #[default]
+    AfterEffects,
+}
+
+/// When a rule fires: `{ at = "5s" }`, `{ at = "5s..20s" }` or `{ fact = "leader-established", nth = 2 }`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum When {
+    /// At a time since the start of the run.
+    At(SpanRange),
+    /// When a fact is stated.
+    Fact(Trigger),
+}
+
+/// A fact that triggers a rule, or a situation of an observer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trigger {
+    /// Its kind.
+    pub fact: String,
+    /// What its fields must be.
+    pub fields: BTreeMap<String, Match>,
+    /// Who must state it.
+    pub host: Option<Target>,
+    /// The rule fires from the so manieth match on; not zero.
+    pub nth: u32,
+}
+
+impl Trigger {
+    /// The first fact of that kind, whoever states it.
+    #[must_use]
+    pub fn new(fact: &str) -> Self {
+        Self { fact: fact.to_owned(), fields: BTreeMap::new(), host: None, nth: 1 }
+    }
+}
+
+/// `when` as it is written: flat, so that an unknown key is named together with those that are known.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<SpanRange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fact: Option<String>,
+    #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<String, Match>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Target>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nth: Option<u32>,
+}
+
+impl TryFrom<Written> for When {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, &'static str> {
+        match written {
+            Written { at: Some(at), fact: None, fields, host: None, nth: None } if fields.is_empty() => {
+                Ok(Self::At(at))
+            }
+            Written { at: Some(_), .. } => {
+                Err("`when` is either a time (`at`) or a fact (`fact`, `where`, `host`, `nth`)")
+            }
+            Written { nth: Some(0), .. } => Err("`nth` counts from 1"),
+            Written { fact: Some(fact), fields, host, nth, .. } => {
+                Ok(Self::Fact(Trigger { fact, fields, host, nth: nth.unwrap_or(1) }))
+            }
+            Written { fact: None, .. } => Err("`when` needs `at` or `fact`"),
+        }
+    }
+}
+
+impl From<When> for Written {
+    fn from(when: When) -> Self {
+        match when {
+            When::At(at) => Self { at: Some(at), fact: None, fields: BTreeMap::new(), host: None, nth: None },
+            When::Fact(Trigger { fact, fields, host, nth }) => {
+                Self { at: None, fact: Some(fact), fields, host, nth: (nth != 1).then_some(nth) }
+            }
+        }
+    }
+}
+
+/// What a field of a fact must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Match {
+    /// A number.
+    Number(i128),
+    /// A text.
+    Text(String),
+    /// Yes or no.
+    Flag(bool),
+    /// `{ role = ".." }`: the number or the name of the host that has the role.
+    Role(String),
+}
+
+impl Match {
+    /// Compares with a literal; a role is for the caller to resolve.
+    pub(crate) fn is(&self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Number(n), Value::Int(v)) => *n == i128::from(v),
+            (Self::Number(n), Value::Uint(v) | Value::Hex(v)) => *n == i128::from(v),
+            (Self::Text(n), Value::Text(v)) => n == v,
+            (Self::Flag(n), Value::Flag(v)) => *n == v,
+            (Self::Number(_), Value::Text(_) | Value::Flag(_))
+            | (Self::Text(_), Value::Int(_) | Value::Uint(_) | Value::Hex(_) | Value::Flag(_))
+            | (Self::Flag(_), Value::Int(_) | Value::Uint(_) | Value::Hex(_) | Value::Text(_))
+            | (Self::Role(_), _) => false,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleOnly {
+    role: String,
+}
+
+impl Serialize for Match {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(n) => match i64::try_from(*n) {
+                Ok(n) => to.serialize_i64(n),
+                Err(_) => to.serialize_u64(u64::try_from(*n).map_err(serde::ser::Error::custom)?),
+            },
+            Self::Text(text) => to.serialize_str(text),
+            Self::Flag(flag) => to.serialize_bool(*flag),
+            Self::Role(role) => RoleOnly { role: role.clone() }.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Match {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> serde::de::Visitor<'de> for Any {
+            type Value = Match;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, a text, true, false, or { role = \"..\" }")
+            }
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Match, E> {
+                Ok(Match::Number(n.into()))
+            }
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Match, E> {
+                Ok(Match::Number(n.into()))
+            }
+            fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<Match, E> {
+                Ok(Match::Flag(flag))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Match, E> {
+                Ok(Match::Text(text.to_owned()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Match, A::Error> {
+                let only = RoleOnly::deserialize(serde::de::value::MapAccessDeserializer::new(map));
+                only.map(|only| Match::Role(only.role)).map_err(A::Error::custom)
+            }
+        }
+        from.deserialize_any(Any)
+    }
+}

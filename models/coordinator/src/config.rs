@@ -1,0 +1,317 @@
+//! A server's static configuration: what `zoo.cfg` and `myid` say, and what the testbed adds.
+
+use std::collections::BTreeMap;
+
+use jute::Sid;
+use machine::{Address, HostId, Port, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::defect::Defects;
+
+/// One line `server.N=host:quorumPort:electionPort:participant;clientPort` (zookeeper.md §1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// The host it runs on.
+    pub host: HostId,
+    /// Where a leader accepts learners.
+    pub quorum_port: Port,
+    /// Where it accepts the other voters' leader election.
+    pub election_port: Port,
+    /// Where it accepts clients.
+    pub client_port: Port,
+}
+
+/// What CPU work costs, per step, on the lane that does it. Zero by default: only the order of steps matters then.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Costs {
+    /// Preparing one request.
+    pub prep: Span,
+    /// Appending one txn to the log's buffer.
+    pub log: Span,
+    /// Applying one txn or answering one read.
+    pub apply: Span,
+    /// Serialising one chunk of a snapshot.
+    pub snapshot_chunk: Span,
+    /// Handling one leader election notification.
+    pub notification: Span,
+}
+
+/// A server's configuration: the machine's image.
+///
+/// Keys of zookeeper.md §1.2 that the model does not use are absent. Those that a boot may want to change between two lives
+/// of a server (a rolling change of configuration) can all be changed: nothing here is on the disk.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerConfig {
+    /// `myid`.
+    pub myid: Sid,
+    /// `server.N`: the voters, by id. With fewer than two the server runs standalone (`standaloneEnabled=true`).
+    ///
+    /// Simplified: participants only; observers, groups and weights are absent.
+    pub members: BTreeMap<Sid, Member>,
+    /// `clientPort`.
+    pub client_port: Port,
+    /// `tickTime`.
+    pub tick_time: Span,
+    /// `initLimit`, in ticks.
+    pub init_limit: u32,
+    /// `syncLimit`, in ticks.
+    pub sync_limit: u32,
+    /// `connectToLearnerMasterLimit`, in ticks; 0 means `initLimit`.
+    pub connect_to_learner_master_limit: u32,
+    /// `minSessionTimeout`; none means two ticks.
+    pub min_session_timeout: Option<Span>,
+    /// `maxSessionTimeout`; none means twenty ticks.
+    pub max_session_timeout: Option<Span>,
+    /// `dataDir` with its `version-2`: the prefix of snapshot and epoch file paths.
+    pub data_dir: String,
+    /// `dataLogDir` with its `version-2`: the prefix of txn log paths.
+    pub data_log_dir: String,
+    /// `maxClientCnxns`: connections per client host; 0 is no limit.
+    pub max_client_cnxns: u32,
+    /// `maxCnxns`: connections in all; 0 is no limit.
+    pub max_cnxns: u32,
+    /// `leaderServes`.
+    pub leader_serves: bool,
+    /// `cnxTimeout`: the connect timeout of the election channel.
+    pub cnx_timeout: Span,
+    /// `quorumCnxnTimeoutMs`: the read timeout of the election channel's handshake; none means `syncLimit × tickTime`.
+    pub quorum_cnxn_timeout: Option<Span>,
+    /// `fastleader.minNotificationInterval`.
+    pub min_notification_interval: Span,
+    /// `fastleader.maxNotificationInterval`.
+    pub max_notification_interval: Span,
+    /// How long a finished leader election waits for a better vote (`finalizeWait`, fixed in the real server).
+    pub finalize_wait: Span,
+    /// `leader.maxTimeToWaitForEpoch`; none is off.
+    pub max_time_to_wait_for_epoch: Option<Span>,
+    /// `leaderConnectDelayDuringRetryMs`.
+    pub leader_connect_delay: Span,
+    /// `forceSnapshotSync`.
+    pub force_snapshot_sync: bool,
+    /// `snapshotSizeFactor` in thousandths; none (a negative value) switches synchronisation from the txn log off.
+    pub snapshot_size_factor: Option<u32>,
+    /// `commitLogCount`.
+    pub commit_log_count: usize,
+    /// `globalOutstandingLimit`.
+    pub global_outstanding_limit: u32,
+    /// `snapCount`.
+    pub snap_count: u32,
+    /// `snapSizeLimitInKb`; 0 is off.
+    pub snap_size_limit_kb: u64,
+    /// `preAllocSize`, in KiB.
+    pub pre_alloc_size_kb: u64,
+    /// `txnLogSizeLimitInKb`; none is off.
+    pub txn_log_size_limit_kb: Option<u64>,
+    /// `forceSync`.
+    pub force_sync: bool,
+    /// `flushDelay`.
+    pub flush_delay: Span,
+    /// `maxBatchSize`: txns per group commit.
+    pub max_batch_size: usize,
+    /// `maxWriteQueuePollTime`; none means a third of `flushDelay`.
+    pub max_write_queue_poll_time: Option<Span>,
+    /// `digest.enabled`.
+    pub digest_enabled: bool,
+    /// `closeSessionTxn.enabled`.
+    pub close_session_txn_enabled: bool,
+    /// `serializeLastProcessedZxid.enabled`.
+    pub serialize_last_processed_zxid: bool,
+    /// `snapshot.trust.empty`.
+    pub snapshot_trust_empty: bool,
+    /// `db.autocreate`.
+    pub db_autocreate: bool,
+    /// `jute.maxbuffer`, in bytes.
+    pub jute_max_buffer: u32,
+    /// `nio.sessionlessCnxnTimeout`.
+    pub sessionless_cnxn_timeout: Span,
+    /// `commitProcessor.maxReadBatchSize`; none is unlimited.
+    pub max_read_batch_size: Option<usize>,
+    /// `commitProcessor.maxCommitBatchSize`.
+    pub max_commit_batch_size: usize,
+    /// `testingonly.initialZxid`: the counter a new leader starts from.
+    pub initial_zxid: Option<u32>,
+    /// How many nodes one step of the snapshot thread serialises: what makes a snapshot fuzzy.
+    pub snapshot_chunk_nodes: usize,
+    /// What CPU work costs.
+    pub costs: Costs,
+    /// Historical bugs that are switched on.
+    pub defects: Defects,
+}
+
+/// The sample configuration's `clientPort`.
+pub const CLIENT_PORT: Port = Port(2181);
+/// The sample configuration's quorum port.
+pub const QUORUM_PORT: Port = Port(2888);
+/// The sample configuration's election port.
+pub const ELECTION_PORT: Port = Port(3888);
+
+impl ServerConfig {
+    /// A standalone server with the sample configuration: `tickTime` 2 s, everything else by default.
+    #[must_use]
+    pub fn standalone() -> Self {
+        Self {
+            myid: Sid::new(0),
+            members: BTreeMap::new(),
+            client_port: CLIENT_PORT,
+            tick_time: Span::secs(2),
+            init_limit: 10,
+            sync_limit: 5,
+            connect_to_learner_master_limit: 0,
+            min_session_timeout: None,
+            max_session_timeout: None,
+            data_dir: "data/version-2".to_owned(),
+            data_log_dir: "data/version-2".to_owned(),
+            max_client_cnxns: 60,
+            max_cnxns: 0,
+            leader_serves: true,
+            cnx_timeout: Span::secs(5),
+            quorum_cnxn_timeout: None,
+            min_notification_interval: Span::millis(200),
+            max_notification_interval: Span::secs(60),
+            finalize_wait: Span::millis(200),
+            max_time_to_wait_for_epoch: None,
+            leader_connect_delay: Span::millis(100),
+            force_snapshot_sync: false,
+            snapshot_size_factor: Some(330),
+            commit_log_count: 500,
+            global_outstanding_limit: 1000,
+            snap_count: 100_000,
+            snap_size_limit_kb: 4 * 1024 * 1024,
+            pre_alloc_size_kb: 64 * 1024,
+            txn_log_size_limit_kb: None,
+            force_sync: true,
+            flush_delay: Span::ZERO,
+            max_batch_size: 1000,
+            max_write_queue_poll_time: None,
+            digest_enabled: true,
+            close_session_txn_enabled: true,
+            serialize_last_processed_zxid: true,
+            snapshot_trust_empty: false,
+            db_autocreate: true,
+            jute_max_buffer: 0xf_ffff,
+            sessionless_cnxn_timeout: Span::secs(10),
+            max_read_batch_size: None,
+            max_commit_batch_size: 1,
+            initial_zxid: None,
+            snapshot_chunk_nodes: 64,
+            costs: Costs::default(),
+            defects: Defects::default(),
+        }
+    }
+
+    /// Server `myid` of an ensemble whose voters are `server.1`, `server.2`, … on these hosts, with the sample's ports.
+    ///
+    /// # Panics
+    /// If there are more than 254 hosts, or `myid` is none of them.
+    #[must_use]
+    pub fn ensemble(myid: Sid, hosts: &[HostId]) -> Self {
+        let members: BTreeMap<_, _> = (1..=u8::MAX - 1)
+            .zip(hosts)
+            .map(|(number, &host)| {
+                let member =
+                    Member { host, quorum_port: QUORUM_PORT, election_port: ELECTION_PORT, client_port: CLIENT_PORT };
+                (Sid::new(number), member)
+            })
+            .collect();
+        assert_eq!(members.len(), hosts.len(), "a server id fits a byte");
+        assert!(members.contains_key(&myid), "myid must be in the server list");
+        Self { myid, members, ..Self::standalone() }
+    }
+
+    /// Whether this server is one of an ensemble (`isDistributed`).
+    #[must_use]
+    pub fn is_distributed(&self) -> bool {
+        self.members.len() > 1
+    }
+
+    /// The voters, in order of their ids.
+    pub fn voters(&self) -> impl Iterator<Item = Sid> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// Whether these servers are a quorum of the voters: more than half of them (zookeeper.md §2.6). Others do not count.
+    pub fn is_quorum(&self, of: impl IntoIterator<Item = Sid>) -> bool {
+        of.into_iter().filter(|sid| self.members.contains_key(sid)).count() > self.members.len() / 2
+    }
+
+    /// Where a voter's leader accepts learners.
+    #[must_use]
+    pub fn quorum_address(&self, of: Sid) -> Option<Address> {
+        self.members.get(&of).map(|member| Address { host: member.host, port: member.quorum_port })
+    }
+
+    /// Where a voter takes part in leader election.
+    #[must_use]
+    pub fn election_address(&self, of: Sid) -> Option<Address> {
+        self.members.get(&of).map(|member| Address { host: member.host, port: member.election_port })
+    }
+
+    /// The text of the quorum verifier, as notifications and NEWLEADER carry it and `/zookeeper/config` holds it (§2.6).
+    #[must_use]
+    pub fn quorum_text(&self) -> String {
+        let mut text = String::new();
+        for (sid, member) in &self.members {
+            let Member { host, quorum_port, election_port, client_port } = member;
+            text += &format!(
+                "server.{sid}={host}:{}:{}:participant;0.0.0.0:{}\n",
+                quorum_port.0, election_port.0, client_port.0
+            );
+        }
+        text + "version=0"
+    }
+
+    /// `initLimit` in time.
+    #[must_use]
+    pub fn init_time(&self) -> Span {
+        self.tick_time * u64::from(self.init_limit)
+    }
+
+    /// `syncLimit` in time.
+    #[must_use]
+    pub fn sync_time(&self) -> Span {
+        self.tick_time * u64::from(self.sync_limit)
+    }
+
+    /// The shortest session timeout a client may get.
+    #[must_use]
+    pub fn min_session(&self) -> Span {
+        self.min_session_timeout.unwrap_or(self.tick_time * 2)
+    }
+
+    /// The longest session timeout a client may get.
+    #[must_use]
+    pub fn max_session(&self) -> Span {
+        self.max_session_timeout.unwrap_or(self.tick_time * 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> ServerConfig {
+        ServerConfig::ensemble(Sid::new(2), &[HostId(0), HostId(1), HostId(2)])
+    }
+
+    #[test]
+    fn more_than_half_of_the_voters_are_a_quorum() {
+        let config = three();
+        assert!(!config.is_quorum([Sid::new(1)]));
+        assert!(config.is_quorum([Sid::new(1), Sid::new(3)]));
+        assert!(!config.is_quorum([Sid::new(1), Sid::new(9)]), "strangers do not count");
+        assert!(config.is_distributed());
+        assert!(!ServerConfig::standalone().is_distributed());
+    }
+
+    #[test]
+    fn quorum_text_lists_every_voter_and_the_version() {
+        assert_eq!(
+            three().quorum_text(),
+            "server.1=host0:2888:3888:participant;0.0.0.0:2181\n\
+             server.2=host1:2888:3888:participant;0.0.0.0:2181\n\
+             server.3=host2:2888:3888:participant;0.0.0.0:2181\n\
+             version=0"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Watch events on their way to clients (zookeeper.md §8.3–8.5).
+
+use jute::Zxid;
+use jute::client::{ClientPacket, ServerFrame, SetWatchesRequest, WatcherEvent};
+use jute::op::{EventType, KeeperState};
+use machine::{EndId, Io};
+
+use super::Server;
+use crate::tree::{DataTree, TreeEvent};
+use crate::watch::WatchKind;
+use crate::{Coordinator, CoordinatorMark, Fact};
+
+impl Server {
+    /// Tells whoever watches what a txn changed, before any reply that shows the change.
+    pub(super) fn fire_watches(&mut self, events: &[TreeEvent], zxid: Zxid, io: &mut Io<'_, Coordinator>) {
+        for event in events {
+            for fired in self.watches.trigger(event) {
+                self.send_event(fired.end, fired.event, &fired.path, Some(zxid), io);
+            }
+        }
+    }
+
+    fn send_event(
+        &mut self,
+        end: EndId,
+        event: EventType,
+        path: &str,
+        zxid: Option<Zxid>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let connection = self.connections.get(end).expect("watches go with their connection");
+        io.state(Fact::WatchFired {
+            session: connection.session,
+            event: event.name(),
+            path: path.to_owned(),
+            zxid: zxid.unwrap_or_default(),
+        });
+        let event = WatcherEvent { event, state: KeeperState::SyncConnected, path: path.to_owned() };
+        io.send(end, ClientPacket::ToClient(ServerFrame::Notification { zxid, event }));
+    }
+
+    /// setWatches (§8.5): what happened since the client looked last is told now, the rest is watched again. Such events have no
+    /// zxid.
+    pub(super) fn set_watches(
+        &mut self,
+        end: EndId,
+        request: &SetWatchesRequest,
+        tree: &DataTree,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let seen = request.relative_zxid;
+        for path in &request.data_watches {
+            let missed = match tree.node(path) {
+                None => Some(EventType::NodeDeleted),
+                Some(node) => (node.stat().mzxid > seen).then_some(EventType::NodeDataChanged),
+            };
+            self.catch_up_or_watch(end, WatchKind::Data, path, missed, io);
+        }
+        for path in &request.exist_watches {
+            // Whatever the zxids: the client saw no node.
+            let missed = tree.node(path).map(|_| EventType::NodeCreated);
+            self.catch_up_or_watch(end, WatchKind::Data, path, missed, io);
+        }
+        for path in &request.child_watches {
+            let missed = match tree.node(path) {
+                None => Some(EventType::NodeDeleted),
+                Some(node) => (node.stat().pzxid > seen).then_some(EventType::NodeChildrenChanged),
+            };
+            self.catch_up_or_watch(end, WatchKind::Child, path, missed, io);
+        }
+    }
+
+    fn catch_up_or_watch(
+        &mut self,
+        end: EndId,
+        kind: WatchKind,
+        path: &str,
+        missed: Option<EventType>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        if let Some(event) = missed {
+            io.reach(CoordinatorMark::WatchCaughtUp);
+            self.send_event(end, event, path, None, io);
+        } else {
+            self.watches.add(kind, path, end);
+        }
+    }
+}

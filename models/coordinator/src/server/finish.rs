@@ -1,0 +1,178 @@
+//! The final processor (zookeeper.md §4.7): applies what is committed, tells watchers, answers whoever waits here.
+
+use jute::Xid;
+use jute::client::{
+    ClientPacket, Create2Response, CreateResponse, MultiResponse, OpResult as MultiResult, ReplyHeader,
+    Request as ClientRequest, Response, ServerFrame, SetDataResponse,
+};
+use jute::op::{ErrorCode, OpCode};
+use jute::txn::Txn;
+use machine::{EndId, Io};
+
+use super::request::{Ask, Proposal, Request};
+use super::session_tracker::Tracking;
+use super::{Server, ServerEvent, Stores};
+use crate::tree::OpResult;
+use crate::{Coordinator, Fact};
+
+/// What a client is told.
+enum Outcome {
+    /// Its session is confirmed.
+    Session,
+    /// A reply.
+    Reply { xid: Xid, result: Result<Option<Response>, ErrorCode> },
+    /// The session is another server's by now: the connection ends without an answer, or this client could take the other
+    /// connection's fate for its own (ZOOKEEPER-710).
+    Moved,
+}
+
+impl Server {
+    /// `processRequest`: a txn is applied whoever asked for it, then this server's own client is answered.
+    pub(super) fn finish(&mut self, request: Request, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
+        let result = request.proposal.as_ref().map(|proposal| self.apply(proposal, stores, io));
+        let Some(end) = request.client else {
+            if request.op() == OpCode::CloseSession
+                && let Some(end) = self.connections.of_session(request.session)
+            {
+                // It expired, or was closed over another connection.
+                self.close_connection(end, io);
+            }
+            return;
+        };
+        self.in_process = self.in_process.checked_sub(1).expect("a client's request is counted once");
+        match self.outcome(end, &request, result, stores, io) {
+            Outcome::Session => self.finish_session(end, true, stores, io),
+            Outcome::Reply { xid, result } => {
+                let header = ReplyHeader {
+                    xid,
+                    zxid: Some(stores.db.last_processed()),
+                    err: result.as_ref().err().copied().unwrap_or(ErrorCode::Ok),
+                };
+                if self.connections.contains(end) {
+                    let response = result.unwrap_or(None);
+                    io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response }));
+                }
+                self.count_answered(end, request.cxid, stores, io);
+                if request.op() == OpCode::CloseSession {
+                    self.close_connection(end, io);
+                }
+            }
+            Outcome::Moved => self.close_connection(end, io),
+        }
+    }
+
+    fn apply(&mut self, proposal: &Proposal, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) -> OpResult {
+        let header = &proposal.entry.header;
+        let (session, zxid) = (header.session, header.zxid);
+        if let Txn::CloseSession(_) = proposal.entry.txn
+            && let Tracking::Expiring(tracker) = &mut self.tracking
+        {
+            tracker.remove(session);
+        }
+        let was_known = stores.db.sessions().contains_key(&session);
+        let applied = stores.db.process_entry(&proposal.entry);
+        // While the txn is being applied: whoever sees its effect in a reply has been told before.
+        self.fire_watches(&applied.events, zxid, io);
+        self.prep.changes.applied(zxid);
+        stores.db.add_committed(zxid, proposal.bytes.clone());
+        let tree_digest = stores.db.digest();
+        let txn_digest = proposal.entry.digest.map_or(tree_digest, |digest| digest.tree_digest);
+        io.state(Fact::Applied { zxid, session, txn_digest, tree_digest });
+        match &proposal.entry.txn {
+            Txn::CreateSession(create) => io.state(Fact::SessionCreated { session, timeout_ms: create.timeout_ms }),
+            Txn::CloseSession(_) => {
+                if was_known {
+                    io.state(Fact::SessionClosed { session });
+                }
+            }
+            Txn::Create(_)
+            | Txn::Create2(_)
+            | Txn::CreateContainer(_)
+            | Txn::CreateTtl(_)
+            | Txn::Delete(_)
+            | Txn::DeleteContainer(_)
+            | Txn::SetData(_)
+            | Txn::Reconfig(_)
+            | Txn::SetAcl(_)
+            | Txn::Error(_)
+            | Txn::Multi(_)
+            | Txn::Check(_) => {}
+        }
+        self.events.push_back(ServerEvent::Applied { zxid });
+        applied.result
+    }
+
+    fn outcome(
+        &mut self,
+        end: EndId,
+        request: &Request,
+        result: Option<OpResult>,
+        stores: &Stores<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) -> Outcome {
+        let failure = match request.proposal.as_ref().map(|proposal| &proposal.entry.txn) {
+            // Where it was prepared the exception is still known; elsewhere the txn tells.
+            Some(Txn::Error(error)) => Some(request.failure.unwrap_or(error.err)),
+            Some(_) | None => request.failure,
+        };
+        let reply = |result| Outcome::Reply { xid: request.cxid, result };
+        match (failure, &*request.ask) {
+            (Some(ErrorCode::SessionMoved), _) => Outcome::Moved,
+            // A multi that was prepared says in its body what failed.
+            (Some(_), Ask::Client(ClientRequest::Multi(_))) | (None, Ask::Client(_)) => match result {
+                Some(OpResult::Multi(parts)) => multi_outcome(request.cxid, parts, &request.ask),
+                Some(result) => reply(write_response(result, request.op())),
+                None => match (failure, &*request.ask) {
+                    (Some(err), _) => reply(Err(err)),
+                    (None, Ask::Client(ClientRequest::Ping)) => Outcome::Reply { xid: Xid::PING, result: Ok(None) },
+                    (None, Ask::Client(client)) => reply(self.read(end, client, stores.db.tree(), io)),
+                    (None, ask) => panic!("{} waits for a txn", ask.op()),
+                },
+            },
+            (Some(err), _) => reply(Err(err)),
+            (None, Ask::CreateSession { .. }) => Outcome::Session,
+            (None, Ask::Malformed { .. }) => reply(Err(ErrorCode::MarshallingError)),
+            (None, Ask::Committed(op)) => panic!("nobody here waits for a committed {op}"),
+        }
+    }
+}
+
+/// The body of a write's reply.
+fn write_response(result: OpResult, op: OpCode) -> Result<Option<Response>, ErrorCode> {
+    match result {
+        OpResult::Created { path, .. } if op == OpCode::Create => Ok(Some(Response::Create(CreateResponse { path }))),
+        OpResult::Created { path, stat } => Ok(Some(Response::Create2(Create2Response { path, stat }))),
+        OpResult::DataSet { stat } => Ok(Some(Response::SetData(SetDataResponse { stat }))),
+        OpResult::Deleted | OpResult::SessionClosed => Ok(None),
+        OpResult::Failed(err) => Err(err),
+        OpResult::AclSet { .. } | OpResult::Checked | OpResult::SessionCreated { .. } | OpResult::Multi(_) => {
+            panic!("a {op} has no such result")
+        }
+    }
+}
+
+/// The reply to a multi is without error even if the multi failed: its results tell.
+fn multi_outcome(xid: Xid, parts: Vec<OpResult>, ask: &Ask) -> Outcome {
+    if parts.contains(&OpResult::Failed(ErrorCode::SessionMoved)) {
+        return Outcome::Moved;
+    }
+    let Ask::Client(ClientRequest::Multi(multi)) = ask else { panic!("the parts of a {} are no multi's", ask.op()) };
+    assert!(multi.ops.len() == parts.len(), "a multi has as many results as operations");
+    let results = parts
+        .into_iter()
+        .zip(&multi.ops)
+        .map(|(part, op)| match part {
+            OpResult::Created { path, .. } if op.op() == OpCode::Create => MultiResult::Create(CreateResponse { path }),
+            OpResult::Created { path, stat } => MultiResult::Create2(Create2Response { path, stat }),
+            OpResult::Deleted => MultiResult::Delete,
+            OpResult::DataSet { stat } => MultiResult::SetData(SetDataResponse { stat }),
+            OpResult::Checked => MultiResult::Check,
+            OpResult::Failed(err) => MultiResult::Error(err),
+            OpResult::AclSet { .. }
+            | OpResult::SessionCreated { .. }
+            | OpResult::SessionClosed
+            | OpResult::Multi(_) => panic!("no part of a multi has such a result"),
+        })
+        .collect();
+    Outcome::Reply { xid, result: Ok(Some(Response::Multi(MultiResponse { results }))) }
+}

@@ -1,0 +1,201 @@
+//! What clients send, up to the first processor (zookeeper.md §4.3): accepting, reading, touching, refusing, holding back.
+
+use jute::client::{ClientFrame, ClientPacket, ReplyHeader, ServerFrame};
+use jute::op::{ErrorCode, OpCode};
+use jute::{SessionId, Xid};
+use machine::{EndId, HostId, Io};
+
+use super::connection::Phase;
+use super::request::{Ask, Request, is_implemented};
+use super::session_tracker::span_of_ms;
+use super::{Server, Stores};
+use crate::Coordinator;
+
+/// Frames of one connection that may wait while it is not read. Clients send nothing before their session is confirmed, and the
+/// pipeline answers what it has taken, so only a client that breaks the rules comes near.
+///
+/// Simplified: the real server leaves them in the socket, where flow control stops the client; here it is cut off.
+const UNREAD_MAX: usize = 100_000;
+
+impl Server {
+    /// A client dialled. It may speak before the server serves: then it is cut off.
+    pub fn on_accepted(&mut self, end: EndId, peer: HostId, io: &mut Io<'_, Coordinator>) {
+        let (per_host, in_all) = (self.config.max_client_cnxns, self.config.max_cnxns);
+        let full = |limit: u32, open: usize| limit > 0 && open >= limit as usize;
+        if full(per_host, self.connections.of_peer(peer)) || full(in_all, self.connections.len()) {
+            io.close(end);
+            return;
+        }
+        self.connections.insert(end, peer);
+        self.connection_expiry.touch(end, self.config.sessionless_cnxn_timeout, io.now());
+    }
+
+    /// Whether this is a client connection.
+    #[must_use]
+    pub fn owns(&self, end: EndId) -> bool {
+        self.connections.contains(end)
+    }
+
+    /// A client sent a frame.
+    pub fn on_frame(&mut self, end: EndId, frame: ClientFrame, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
+        let Some(connection) = self.connections.get_mut(end) else {
+            // Closed on this side while the frame was under way.
+            return;
+        };
+        let timeout = if connection.timeout_ms > 0 {
+            span_of_ms(connection.timeout_ms)
+        } else {
+            self.config.sessionless_cnxn_timeout
+        };
+        self.connection_expiry.touch(end, timeout, io.now());
+        connection.unread.push_back(frame);
+        if connection.unread.len() > UNREAD_MAX {
+            self.close_connection(end, io);
+            return;
+        }
+        self.read_frames(end, stores, io);
+    }
+
+    /// Reads what has arrived, as far as the connection is read at all.
+    pub(super) fn read_frames(&mut self, end: EndId, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
+        loop {
+            let Some(connection) = self.connections.get_mut(end).filter(|connection| connection.reads()) else {
+                return;
+            };
+            let Some(frame) = connection.unread.pop_front() else { return };
+            if self.serving.is_none() || self.closing {
+                // `ZooKeeperServer not running`.
+                self.close_connection(end, io);
+                return;
+            }
+            self.read_frame(end, frame, stores, io);
+        }
+    }
+
+    fn read_frame(&mut self, end: EndId, frame: ClientFrame, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
+        let connection = self.connections.get(end).expect("a connection that is read is open");
+        let session = connection.session;
+        match (connection.phase, frame) {
+            (Phase::Fresh, ClientFrame::Connect(request)) => self.on_connect(end, &request, stores, io),
+            (Phase::Connected, ClientFrame::Request { xid, request }) => {
+                let op = request.op();
+                self.on_request(end, (session, xid), op, Ask::Client(request), io);
+            }
+            (Phase::Connected, ClientFrame::Malformed { xid, op, error: _, body }) => {
+                self.on_request(end, (session, xid), op, Ask::Malformed { op, body }, io);
+            }
+            (Phase::Connected, ClientFrame::Unknown { xid, code: _, body: _ }) => {
+                if self.touch_session(end, session, io) {
+                    self.count_outstanding(end, xid);
+                    self.refuse_unimplemented(end, xid, io);
+                }
+            }
+            // The bytes of one kind of frame do not read as the other: the real server trips over them and cuts the client off.
+            (
+                Phase::Fresh,
+                ClientFrame::Request { .. } | ClientFrame::Malformed { .. } | ClientFrame::Unknown { .. },
+            )
+            | (Phase::Connected | Phase::Connecting, _) => self.close_connection(end, io),
+        }
+    }
+
+    /// `processPacket` and `submitRequestNow`.
+    fn on_request(
+        &mut self,
+        end: EndId,
+        (session, xid): (SessionId, Xid),
+        op: OpCode,
+        ask: Ask,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        self.count_outstanding(end, xid);
+        if !self.touch_session(end, session, io) {
+            // The session is unknown or closing: dropped without a reply.
+            return;
+        }
+        if !is_implemented(op) {
+            self.refuse_unimplemented(end, xid, io);
+            return;
+        }
+        self.submit_of_client(Request::of_client(end, session, xid, ask), io);
+    }
+
+    /// Queues a client's request and counts it.
+    pub(super) fn submit_of_client(&mut self, request: Request, io: &mut Io<'_, Coordinator>) {
+        self.in_process += 1;
+        self.submit(request, io);
+    }
+
+    fn touch_session(&mut self, end: EndId, session: SessionId, io: &mut Io<'_, Coordinator>) -> bool {
+        let timeout_ms = self.connections.get(end).map_or(0, |connection| connection.timeout_ms);
+        self.tracking.touch(session, timeout_ms, io.now())
+    }
+
+    /// `incrOutstandingAndCheckThrottle`: while the server has too much to do, a connection with anything outstanding is not read.
+    fn count_outstanding(&mut self, end: EndId, xid: Xid) {
+        let overloaded = self.is_overloaded();
+        if let Some(connection) = self.connections.get_mut(end)
+            && xid.value() > 0
+        {
+            connection.outstanding += 1;
+            connection.throttled |= overloaded;
+        }
+    }
+
+    /// `decrOutstandingAndCheckThrottle`, with a reply.
+    pub(super) fn count_answered(
+        &mut self,
+        end: EndId,
+        xid: Xid,
+        stores: &mut Stores<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let overloaded = self.is_overloaded();
+        let Some(connection) = self.connections.get_mut(end) else { return };
+        if xid.value() <= 0 {
+            return;
+        }
+        connection.outstanding = connection.outstanding.saturating_sub(1);
+        if connection.throttled && !(overloaded && connection.outstanding > 0) {
+            connection.throttled = false;
+            self.read_frames(end, stores, io);
+        }
+    }
+
+    fn is_overloaded(&self) -> bool {
+        // An ensemble of more than two shares the limit among the learners.
+        let voters = u32::try_from(self.config.members.len()).expect("a server id fits a byte");
+        let limit = match voters {
+            0..=2 => self.config.global_outstanding_limit,
+            _ => self.config.global_outstanding_limit / (voters - 1),
+        };
+        self.in_process > limit as usize
+    }
+
+    /// An operation this server lacks, or no client may ask for: an answer, then the end of the connection.
+    fn refuse_unimplemented(&mut self, end: EndId, xid: Xid, io: &mut Io<'_, Coordinator>) {
+        let header = ReplyHeader { xid, zxid: None, err: ErrorCode::Unimplemented };
+        io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response: None }));
+        self.close_connection(end, io);
+    }
+
+    /// A connection is gone by itself.
+    pub fn on_lost(&mut self, end: EndId) {
+        self.forget_connection(end);
+    }
+
+    /// Closes a connection from this side; what was sent on it before still arrives.
+    pub(super) fn close_connection(&mut self, end: EndId, io: &mut Io<'_, Coordinator>) {
+        if self.forget_connection(end) {
+            io.close(end);
+        }
+    }
+
+    /// Whether there was one.
+    fn forget_connection(&mut self, end: EndId) -> bool {
+        self.connection_expiry.remove(end);
+        // With the connection go its watches, or nothing would ever remove them (ZOOKEEPER-1382).
+        self.watches.drop_connection(end);
+        self.connections.remove(end).is_some()
+    }
+}

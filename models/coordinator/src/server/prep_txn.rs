@@ -1,0 +1,258 @@
+//! From a request to its txn: validation against the tree as it will be (zookeeper.md §5.3–5.7).
+//!
+//! The order of the checks is the real server's, first failure wins. What passes can be applied by every server: applying never
+//! validates.
+
+use jute::client::{
+    CheckVersionRequest, CreateRequest, DeleteRequest, MultiOp, MultiRequest, Request as ClientRequest, SetDataRequest,
+};
+use jute::data::{EphemeralOwner, StatPersisted};
+use jute::op::{CreateMode, ErrorCode};
+use jute::path::{parent_of, validate};
+use jute::txn::{CheckVersionTxn, CloseSessionTxn, CreateTxn, DeleteTxn, ErrorTxn, SetDataTxn, Txn, TxnHeader};
+use jute::{Version, Zxid};
+
+use super::acl;
+use super::change::OutstandingChanges;
+use super::request::Owner;
+use super::session_tracker::SessionTracker;
+use crate::config::ServerConfig;
+use crate::tree::{CONFIG, QUOTA, ZOOKEEPER};
+use crate::{CoordinatorMark, Database};
+
+/// One write on its way to a txn.
+pub(super) struct Preparation<'a> {
+    pub(super) header: &'a TxnHeader,
+    pub(super) owner: Owner,
+    pub(super) tracker: &'a mut SessionTracker,
+    pub(super) changes: &'a mut OutstandingChanges,
+    pub(super) db: &'a Database,
+    pub(super) config: &'a ServerConfig,
+    /// What was reached on the way.
+    pub(super) marks: Vec<CoordinatorMark>,
+}
+
+impl Preparation<'_> {
+    const fn zxid(&self) -> Zxid {
+        self.header.zxid
+    }
+
+    fn check_session(&mut self) -> Result<(), ErrorCode> {
+        self.tracker.check(self.header.session, self.owner)
+    }
+
+    /// A write of its own, but for multi and closeSession.
+    pub(super) fn single(&mut self, request: &ClientRequest) -> Result<Txn, ErrorCode> {
+        match request {
+            ClientRequest::Create(create) => self.create(create).map(Txn::Create),
+            ClientRequest::Create2(create) => self.create(create).map(Txn::Create2),
+            ClientRequest::Delete(delete) => self.delete(delete).map(Txn::Delete),
+            ClientRequest::SetData(set) => self.set_data(set).map(Txn::SetData),
+            // A learner of another configuration may forward what this server lacks; it is refused like a request that fails.
+            ClientRequest::CreateContainer(_)
+            | ClientRequest::CreateTtl(_)
+            | ClientRequest::DeleteContainer(_)
+            | ClientRequest::SetAcl(_)
+            | ClientRequest::Reconfig(_)
+            | ClientRequest::Check(_) => Err(ErrorCode::Unimplemented),
+            ClientRequest::Exists(_)
+            | ClientRequest::GetData(_)
+            | ClientRequest::GetAcl(_)
+            | ClientRequest::GetChildren(_)
+            | ClientRequest::GetChildren2(_)
+            | ClientRequest::Sync(_)
+            | ClientRequest::Ping
+            | ClientRequest::Multi(_)
+            | ClientRequest::MultiRead(_)
+            | ClientRequest::CheckWatches(_)
+            | ClientRequest::RemoveWatches(_)
+            | ClientRequest::SetWatches(_)
+            | ClientRequest::SetWatches2(_)
+            | ClientRequest::AddWatch(_)
+            | ClientRequest::GetEphemerals(_)
+            | ClientRequest::GetAllChildrenNumber(_)
+            | ClientRequest::WhoAmI
+            | ClientRequest::Auth(_)
+            | ClientRequest::Sasl(_)
+            | ClientRequest::CloseSession => panic!("{} is no write of its own", request.op()),
+        }
+    }
+
+    /// §5.3.
+    fn create(&mut self, request: &CreateRequest) -> Result<CreateTxn, ErrorCode> {
+        let mode = request.mode().ok_or(ErrorCode::BadArguments)?;
+        match mode {
+            CreateMode::Persistent
+            | CreateMode::Ephemeral
+            | CreateMode::PersistentSequential
+            | CreateMode::EphemeralSequential => {}
+            // Stricter than the real server, which makes a persistent node whose digest is wrong.
+            CreateMode::Container => return Err(ErrorCode::BadArguments),
+            // `extendedTypesEnabled` is off.
+            CreateMode::PersistentTtl | CreateMode::PersistentSequentialTtl => return Err(ErrorCode::Unimplemented),
+        }
+        if let Err(err) = self.check_session() {
+            if mode.is_ephemeral() && self.tracker.is_closing(self.header.session) {
+                self.marks.push(CoordinatorMark::CreateRacedWithClose);
+            }
+            return Err(err);
+        }
+        let asked = request.path.as_str();
+        let parent_path = parent_for_create(asked)?;
+        let acl = acl::fix(request.acl.as_deref())?;
+        let mut parent = (*self.changes.node(parent_path, self.db)?).clone();
+        let mut path = asked.to_owned();
+        if mode.is_sequential() {
+            // Creates only, and before this one: what the parent's persisted cversion counts.
+            path += &format!("{:010}", parent.stat.cversion.value());
+        }
+        validate(&path).map_err(|_| ErrorCode::BadArguments)?;
+        if let Ok(existing) = self.changes.node(&path, self.db) {
+            let owner = existing.stat.ephemeral_owner;
+            if mode.is_ephemeral() && owner != 0 && owner != self.header.session.value() {
+                self.marks.push(CoordinatorMark::EphemeralOfOlderSession);
+            }
+            return Err(ErrorCode::NodeExists);
+        }
+        match EphemeralOwner::from_wire(parent.stat.ephemeral_owner, true) {
+            EphemeralOwner::Session(_) => return Err(ErrorCode::NoChildrenForEphemerals),
+            EphemeralOwner::Nobody | EphemeralOwner::Container | EphemeralOwner::Ttl { .. } => {}
+        }
+        let zxid = self.zxid();
+        let parent_cversion = parent.stat.cversion.next();
+        parent.children += 1;
+        parent.stat.cversion = parent_cversion;
+        parent.stat.pzxid = zxid;
+        self.changes.update(zxid, parent_path, parent, self.db);
+        let stat = StatPersisted {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: self.header.time_ms,
+            mtime: self.header.time_ms,
+            ephemeral_owner: if mode.is_ephemeral() { self.header.session.value() } else { 0 },
+            ..StatPersisted::default()
+        };
+        self.changes.create(zxid, &path, stat, request.data.clone(), self.db);
+        Ok(CreateTxn {
+            path,
+            data: request.data.clone(),
+            acl,
+            ephemeral: mode.is_ephemeral(),
+            parent_cversion: Some(parent_cversion),
+        })
+    }
+
+    /// §5.4.
+    fn delete(&mut self, request: &DeleteRequest) -> Result<DeleteTxn, ErrorCode> {
+        self.check_session()?;
+        let path = request.path.as_str();
+        if path.contains('\0') || [jute::path::ROOT, ZOOKEEPER, QUOTA, CONFIG].contains(&path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let parent_path = parent_of(path).ok_or(ErrorCode::BadArguments)?;
+        let mut parent = (*self.changes.node(parent_path, self.db)?).clone();
+        let node = self.changes.node(path, self.db)?;
+        if !request.version.admits(node.stat.version) {
+            return Err(ErrorCode::BadVersion);
+        }
+        if node.children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        let zxid = self.zxid();
+        parent.children = parent.children.checked_sub(1).expect("the parent of a node has a child");
+        parent.stat.pzxid = zxid;
+        self.changes.update(zxid, parent_path, parent, self.db);
+        self.changes.delete(zxid, path, self.db);
+        Ok(DeleteTxn { path: path.to_owned() })
+    }
+
+    /// §5.5.
+    fn set_data(&mut self, request: &SetDataRequest) -> Result<SetDataTxn, ErrorCode> {
+        self.check_session()?;
+        validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
+        let mut node = (*self.changes.node(&request.path, self.db)?).clone();
+        if !request.version.admits(node.stat.version) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let version = node.stat.version.next();
+        node.stat.version = version;
+        node.stat.mtime = self.header.time_ms;
+        node.stat.mzxid = self.zxid();
+        node.data = request.data.clone();
+        self.changes.update(self.zxid(), &request.path, node, self.db);
+        Ok(SetDataTxn { path: request.path.clone(), data: request.data.clone(), version })
+    }
+
+    /// §5.5: the version it names is the one after.
+    fn check(&mut self, request: &CheckVersionRequest) -> Result<CheckVersionTxn, ErrorCode> {
+        self.check_session()?;
+        validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
+        let node = self.changes.node(&request.path, self.db)?;
+        if !request.version.admits(node.stat.version) {
+            return Err(ErrorCode::BadVersion);
+        }
+        Ok(CheckVersionTxn { path: request.path.clone(), version: Version::next(node.stat.version) })
+    }
+
+    /// §5.6: later operations see what earlier ones did; if one fails, nothing happened. Returns why.
+    pub(super) fn multi(&mut self, request: &MultiRequest) -> (Txn, Option<ErrorCode>) {
+        let before = self.changes.savepoint();
+        let mut failure = None;
+        let mut txns = Vec::with_capacity(request.ops.len());
+        for op in &request.ops {
+            if failure.is_some() {
+                txns.push(Txn::Error(ErrorTxn { err: ErrorCode::RuntimeInconsistency }));
+                continue;
+            }
+            let prepared = match op {
+                MultiOp::Create(create) => self.create(create).map(Txn::Create),
+                MultiOp::Create2(create) => self.create(create).map(Txn::Create2),
+                MultiOp::Delete(delete) => self.delete(delete).map(Txn::Delete),
+                MultiOp::SetData(set) => self.set_data(set).map(Txn::SetData),
+                MultiOp::Check(check) => self.check(check).map(Txn::Check),
+                MultiOp::CreateContainer(_) | MultiOp::CreateTtl(_) => Err(ErrorCode::Unimplemented),
+            };
+            txns.push(prepared.unwrap_or_else(|err| {
+                failure = Some(err);
+                if let (MultiOp::Check(_), ErrorCode::BadVersion) = (op, err) {
+                    self.marks.push(CoordinatorMark::MultiFailedOnCheck);
+                }
+                Txn::Error(ErrorTxn { err })
+            }));
+        }
+        if failure.is_some() {
+            self.changes.roll_back(before);
+        }
+        (Txn::Multi(txns), failure)
+    }
+
+    /// §5.7. Nobody asks whether the session is there, or whose it is: the tracker closes sessions it does not own.
+    pub(super) fn close_session(&mut self) -> Txn {
+        let session = self.header.session;
+        let zxid = self.zxid();
+        let paths = self.changes.ephemerals(session, self.db);
+        for path in &paths {
+            if self.config.digest_enabled {
+                let parent_path = parent_of(path).expect("an ephemeral has a parent");
+                let mut parent =
+                    (*self.changes.node(parent_path, self.db).expect("the parent of a node that exists")).clone();
+                // The number of children stays as it is, as in the real server: a delete of the parent prepared before this txn
+                // is applied is refused as NotEmpty.
+                parent.stat.pzxid = zxid;
+                self.changes.update(zxid, parent_path, parent, self.db);
+            }
+            self.changes.delete(zxid, path, self.db);
+        }
+        self.tracker.set_closing(session);
+        Txn::CloseSession(self.config.close_session_txn_enabled.then_some(CloseSessionTxn { paths }))
+    }
+}
+
+/// The parent's path, as `lastIndexOf('/')` finds it; `/` for the root itself, which then exists.
+fn parent_for_create(path: &str) -> Result<&str, ErrorCode> {
+    if !path.contains('/') || path.contains('\0') {
+        return Err(ErrorCode::BadArguments);
+    }
+    Ok(parent_of(path).unwrap_or(jute::path::ROOT))
+}

@@ -1,0 +1,126 @@
+//! `syncFollower` and what follows it: the learner's history becomes a prefix of the leader's (zookeeper.md §3.4).
+
+use bytes::Bytes;
+use jute::Zxid;
+use jute::quorum::{QuorumMessage, QuorumPacket};
+use machine::{EndId, Io};
+
+use super::Leader;
+use crate::work::learner;
+use crate::zab::ZabWork;
+use crate::zab::learner_handler::{LearnerHandler, Phase};
+use crate::zab::parts::Parts;
+use crate::zab::proposals::Proposals;
+use crate::zab::sync_plan::{self, History, Opening, SyncPlan};
+use crate::{Coordinator, CoordinatorMark, Fact};
+
+impl Leader {
+    /// `syncFollower` and what follows it (§3.4). One step: no commit comes between the decision and `startForwarding`.
+    pub(super) fn synchronise(
+        &mut self,
+        end: EndId,
+        last_logged: Option<Zxid>,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let plan = plan_for(last_logged, parts, io);
+        let proposals = self.proposals.as_ref().expect("the epoch is settled");
+        let handler = self.learners.get_mut(&end).expect("the learner is still there");
+        let sid = handler.sid.expect("FOLLOWERINFO came before");
+        if plan.from_disk {
+            io.reach(CoordinatorMark::SyncedByDiskDiff);
+        }
+        io.reach(match plan.opening {
+            Opening::Diff(_) => CoordinatorMark::SyncedByDiff,
+            Opening::Trunc(_) => CoordinatorMark::SyncedByTrunc,
+            Opening::Snap => CoordinatorMark::SyncedBySnap,
+        });
+        let (Opening::Diff(zxid) | Opening::Trunc(zxid)) = plan.opening else {
+            io.state(Fact::SyncDecided {
+                learner: sid,
+                mode: plan.opening.name(),
+                peer_zxid: last_logged.unwrap_or(Zxid::ZERO),
+                zxid: parts.db.last_processed(),
+            });
+            start_forwarding(handler, proposals, plan.forward_after, io);
+            handler.enter(Phase::SendSnapshot, io.now());
+            io.defer(learner(sid), ZabWork::SendSnapshot { learner: end });
+            return;
+        };
+        io.state(Fact::SyncDecided {
+            learner: sid,
+            mode: plan.opening.name(),
+            peer_zxid: last_logged.unwrap_or(Zxid::ZERO),
+            zxid,
+        });
+        handler.queue(
+            match plan.opening {
+                Opening::Diff(zxid) => QuorumPacket::Diff { zxid },
+                Opening::Trunc(zxid) => QuorumPacket::Trunc { zxid },
+                Opening::Snap => unreachable!("a snapshot was decided above"),
+            },
+            io,
+        );
+        for (zxid, entry) in plan.txns {
+            handler.queue(QuorumPacket::Proposal { zxid, entry }, io);
+            handler.queue(QuorumPacket::Commit { zxid }, io);
+        }
+        start_forwarding(handler, proposals, plan.forward_after, io);
+        self.send_new_leader(end, parts, io);
+    }
+
+    /// The tree as it is now goes out before anything queued; then NEWLEADER goes behind it, and the sender starts.
+    ///
+    /// Simplified: the stream is serialised in one step, so it is never fuzzy; the leader may still have gone on since it
+    /// decided for SNAP.
+    pub(in crate::zab) fn on_send_snapshot(&mut self, end: EndId, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        let Some(handler) = self.learners.get(&end) else { return }; // It left meanwhile.
+        assert_eq!(handler.phase(), Phase::SendSnapshot, "a snapshot is sent once");
+        let zxid = parts.db.last_processed();
+        handler.write_now(QuorumMessage::Packet(QuorumPacket::Snap { zxid }), io);
+        handler.write_now(QuorumMessage::Snapshot(parts.serialise_snapshot()), io);
+        self.send_new_leader(end, parts, io);
+    }
+
+    pub(super) fn send_new_leader(&mut self, end: EndId, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        let handler = self.learners.get_mut(&end).expect("the learner is still there");
+        let config = Bytes::from(parts.config.quorum_text());
+        handler.queue(QuorumPacket::NewLeader { zxid: self.epoch.start(), config }, io);
+        handler.start_sender(io);
+        handler.enter(Phase::WaitNewLeaderAck, io.now());
+        self.read_inbox(end, parts, io);
+    }
+}
+
+/// `syncFollower`'s decision, with the committed log and the log files as they are now.
+fn plan_for(last_logged: Option<Zxid>, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) -> SyncPlan {
+    let last_processed = parts.db.last_processed();
+    let Some(peer) = last_logged else {
+        // A peer without a database: nothing it has could be kept.
+        return SyncPlan { opening: Opening::Snap, txns: Vec::new(), forward_after: last_processed, from_disk: false };
+    };
+    let db = parts.db.clone();
+    let committed = db.committed_log();
+    let history = History {
+        committed: committed.min().zip(committed.max()),
+        committed_log: &mut committed.iter().map(|(zxid, entry)| (zxid, entry.clone())),
+        last_processed,
+        force_snapshot: parts.config.force_snapshot_sync,
+    };
+    sync_plan::plan(peer, history, || parts.log_files_from(peer, io))
+}
+
+/// `startForwarding`: what the learner lacks and is not in its plan, then everything live.
+fn start_forwarding(handler: &mut LearnerHandler, proposals: &Proposals, after: Zxid, io: &mut Io<'_, Coordinator>) {
+    if proposals.last_proposed() > after {
+        for (zxid, entry, committed) in proposals.after(after) {
+            handler.queue(QuorumPacket::Proposal { zxid, entry }, io);
+            if committed {
+                handler.queue(QuorumPacket::Commit { zxid }, io);
+            } else {
+                io.reach(CoordinatorMark::JoinedUnderLoad);
+            }
+        }
+    }
+    handler.forwarding = true;
+}

@@ -1,0 +1,144 @@
+//! What the main loop works with, lent for one step.
+
+use bytes::Bytes;
+use jute::{SessionId, Zxid};
+use machine::disk::{DiskError, FileId};
+use machine::{Io, Ticket};
+
+use super::peer_epochs::PeerEpochs;
+use crate::config::ServerConfig;
+use crate::database::Database;
+use crate::election::Election;
+use crate::server::{Committing, Server, Serving, Stores};
+use crate::store::{
+    Durability, LogError, RefuseToStart, SnapshotImage, SnapshotWriter, TruncateError, TxnLog, disk_proposals,
+    fast_forward, recover, serialize_snapshot, snapshot_files, truncate,
+};
+use crate::{Coordinator, CoordinatorMark, Fact};
+
+/// Ends the stream behind SNAP.
+const SIGNATURE: &str = "BenWasHere";
+/// `SNAPSHOT_ERROR`: a snapshot cannot be written.
+const EXIT_SNAPSHOT: i32 = 10;
+
+/// The other parts of the server.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a ServerConfig,
+    pub(crate) db: &'a mut Database,
+    pub(crate) log: &'a mut TxnLog,
+    pub(crate) epochs: &'a mut PeerEpochs,
+    pub(crate) server: &'a mut Server,
+    /// None of a standalone server.
+    pub(crate) election: Option<&'a mut Election>,
+}
+
+impl Parts<'_> {
+    /// Writes the tree out at once; a synced snapshot must still be synced and published.
+    ///
+    /// # Errors
+    /// The status that the process exits with.
+    pub(super) fn take_snapshot(
+        &mut self,
+        durability: Durability,
+        io: &mut Io<'_, Coordinator>,
+    ) -> Result<SnapshotWriter, i32> {
+        let mut writer = SnapshotWriter::begin(self.db, self.config, durability);
+        writer.write_all(self.db, io.disk()).map_err(|_| EXIT_SNAPSHOT)?;
+        io.state(Fact::SnapshotWritten { zxid: writer.zxid(), fuzzy: false });
+        Ok(writer)
+    }
+
+    /// The tree as the stream behind SNAP, with its signature.
+    pub(super) fn serialise_snapshot(&self) -> Bytes {
+        let snapshot = serialize_snapshot(self.db, self.config);
+        let signature = jute::to_bytes(&SIGNATURE.to_owned());
+        Bytes::from([&snapshot[..], &signature[..]].concat())
+    }
+
+    /// Takes the tree over that came behind SNAP; what was there is forgotten. False if it cannot be read.
+    pub(super) fn load_snapshot(&mut self, zxid: Zxid, stream: &[u8]) -> bool {
+        let signature = jute::to_bytes(&SIGNATURE.to_owned());
+        let Some(snapshot) = stream.strip_suffix(&signature[..]) else { return false };
+        let image = SnapshotImage::parse(snapshot);
+        let Ok(db) = image.and_then(|image| image.into_database(zxid, self.config.commit_log_count)) else {
+            return false;
+        };
+        *self.db = db;
+        true
+    }
+
+    pub(super) fn has_snapshot(&self, io: &mut Io<'_, Coordinator>) -> bool {
+        !snapshot_files(io.disk(), &self.config.data_dir).is_empty()
+    }
+
+    /// Puts the ensemble's configuration into `/zookeeper/config`.
+    pub(super) fn publish_config(&mut self, io: &Io<'_, Coordinator>) {
+        let text = Bytes::from(self.config.quorum_text());
+        self.db.set_config(text, Zxid::ZERO, io.wall_clock().0);
+    }
+
+    /// The txns of the log files from the one that may hold `peer`; none if that is switched off, impossible or too dear.
+    pub(super) fn log_files_from(&self, peer: Zxid, io: &mut Io<'_, Coordinator>) -> Option<Vec<(Zxid, Bytes)>> {
+        let mut reader = disk_proposals(io.disk(), self.config, peer)?;
+        let mut txns = Vec::new();
+        loop {
+            match reader.next(io.disk()) {
+                Ok(Some(entry)) => txns.push((entry.zxid, entry.bytes)),
+                Ok(None) => return Some(txns),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Cuts the log after `zxid` and reads the tree back. Returns the file that was cut, and whether files were removed.
+    pub(super) fn truncate(
+        &mut self,
+        zxid: Zxid,
+        io: &mut Io<'_, Coordinator>,
+    ) -> Result<(Option<FileId>, bool), TruncateError> {
+        self.log.close(io.disk())?;
+        let truncation = truncate(io.disk(), self.config, zxid)?;
+        *self.db = truncation.recovered.database;
+        Ok((truncation.cut, truncation.files_removed > 0))
+    }
+
+    /// Brings the tree up to the log, uncommitted tail included (ZOOKEEPER-2845).
+    pub(super) fn fast_forward(&mut self, io: &mut Io<'_, Coordinator>) -> Result<(), LogError> {
+        fast_forward(io.disk(), self.config, self.db).map(|_| ())
+    }
+
+    /// Throws the tree away and reads it back.
+    pub(super) fn reload(&mut self, io: &mut Io<'_, Coordinator>) -> Result<(), RefuseToStart> {
+        // What was appended and not written was never acknowledged, and is not wanted any more.
+        *self.log = TxnLog::new(self.config);
+        let recovered = recover(io.disk(), self.config)?;
+        if recovered.torn_tails > 0 {
+            io.reach(CoordinatorMark::TornTail);
+        }
+        *self.db = recovered.database;
+        io.state(Fact::Recovered { zxid: self.db.last_processed(), epoch: self.epochs.current() });
+        Ok(())
+    }
+
+    /// Writes what was appended to the log and begins its syncs.
+    pub(super) fn flush_log(&mut self, io: &mut Io<'_, Coordinator>) -> Result<Vec<Ticket>, DiskError> {
+        self.log.flush(io)
+    }
+
+    pub(super) fn open_server(&mut self, serving: Serving, io: &mut Io<'_, Coordinator>) {
+        self.server.open(serving, &Stores { db: self.db, log: self.log }, io);
+    }
+
+    pub(super) fn close_server(&mut self, io: &mut Io<'_, Coordinator>) {
+        self.server.close(&Stores { db: self.db, log: self.log }, io);
+    }
+
+    pub(super) fn commit(&mut self, zxid: Zxid, io: &mut Io<'_, Coordinator>) -> Committing {
+        self.server.commit(zxid, io)
+    }
+
+    pub(super) fn revalidated(&mut self, session: SessionId, is_valid: bool, io: &mut Io<'_, Coordinator>) {
+        self.server.revalidated(session, is_valid, &mut Stores { db: self.db, log: self.log }, io);
+    }
+}

@@ -1,0 +1,20 @@
+//! What a server does, seen from outside.
+
+mod conformance;
+mod crash_images;
+mod disk_fixtures;
+#[cfg(test)]
+mod ensemble;
+#[cfg(test)]
+mod follower;
+mod fuzzy_snapshots;
+#[cfg(test)]
+mod leader;
+mod log_and_recovery;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod peers;
+mod pipeline;
+mod replay;
+mod transcript;

@@ -25,7 +25,8 @@ pub(crate) fn wrap(head: &str, text: &str, out: &mut Vec<String>) {
     let indent = head.chars().count();
     let mut line = head.to_owned();
     let mut filled = false;
-    for word in text.split_whitespace() {
+    // Not at no-break spaces, which hold an id and its count together.
+    for word in text.split([' ', '\n', '\t']).filter(|word| !word.is_empty()) {
         let longer = line.chars().count() + usize::from(filled) + word.chars().count();
         if filled && longer > WIDTH {
             out.push(std::mem::replace(&mut line, " ".repeat(indent)));

@@ -24,8 +24,8 @@ fn line(moment: &Moment) -> String {
     fit(&format!("  {:>8}  {:<9} {}", seconds(moment.at), moment.place, moment.text), WIDTH)
 }
 
-/// Marks the moments to show: all of the heaviest weight that fits; of the first weight that does not, the earliest
-/// and the latest, because a run's begin and end explain it better than its middle.
+/// Marks the moments to show: all of the heaviest weight that fits; of the first weight that does not, those nearest in
+/// time to what is shown already, because they explain it. With nothing shown, the earliest and the latest.
 fn choose(moments: &[Moment], rows: usize) -> Vec<bool> {
     let mut shown = vec![false; moments.len()];
     let mut left = rows;
@@ -38,8 +38,7 @@ fn choose(moments: &[Moment], rows: usize) -> Vec<bool> {
             left -= of_weight.len();
             continue;
         }
-        let first = left.div_ceil(2);
-        for &at in of_weight.iter().take(first).chain(of_weight.iter().rev().take(left - first)) {
+        for at in nearest(moments, &shown, of_weight).into_iter().take(left) {
             shown[at] = true;
         }
         break;
@@ -47,22 +46,43 @@ fn choose(moments: &[Moment], rows: usize) -> Vec<bool> {
     shown
 }
 
+/// The candidates in order of their distance in time to anything that is shown.
+fn nearest(moments: &[Moment], shown: &[bool], mut candidates: Vec<usize>) -> Vec<usize> {
+    let anchors: Vec<u64> = (0..moments.len()).filter(|&at| shown[at]).map(|at| moments[at].at).collect();
+    if anchors.is_empty() {
+        let ends = candidates.len();
+        let from_the_ends = |at: &usize| (*at).min(ends - 1 - *at);
+        let mut order: Vec<usize> = (0..ends).collect();
+        order.sort_by_key(from_the_ends);
+        return order.into_iter().map(|at| candidates[at]).collect();
+    }
+    candidates.sort_by_key(|&at| anchors.iter().map(|anchor| anchor.abs_diff(moments[at].at)).min());
+    candidates
+}
+
 #[cfg(test)]
 mod tests {
     use super::choose;
     use record::{Moment, Weight};
 
-    fn moments(weights: &[Weight]) -> Vec<Moment> {
-        let moment = |&weight| Moment { event: None, at: 0, place: String::new(), text: String::new(), weight };
-        weights.iter().map(moment).collect()
+    fn moments(all: &[(u64, Weight)]) -> Vec<Moment> {
+        let moment = |&(at, weight)| Moment { event: None, at, place: String::new(), text: String::new(), weight };
+        all.iter().map(moment).collect()
     }
 
     #[test]
-    fn turns_win_over_steps_and_ends_over_middles() {
+    fn turns_win_and_the_steps_nearest_to_them_explain_them() {
         use Weight::{Detail, Step, Turn};
-        let all = moments(&[Step, Turn, Step, Step, Turn, Step, Detail]);
-        assert_eq!(choose(&all, 4), [true, true, false, false, true, true, false]);
-        assert_eq!(choose(&all, 99), [true; 7]);
-        assert_eq!(choose(&all, 1), [false, true, false, false, false, false, false]);
+        let all = moments(&[(0, Step), (50, Step), (51, Turn), (60, Step), (200, Step), (300, Detail)]);
+        assert_eq!(choose(&all, 3), [false, true, true, true, false, false]);
+        assert_eq!(choose(&all, 99), [true; 6]);
+        assert_eq!(choose(&all, 1), [false, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn with_nothing_to_explain_the_ends_of_a_run_are_shown() {
+        use Weight::Step;
+        let all = moments(&[(0, Step), (1, Step), (2, Step), (3, Step), (4, Step)]);
+        assert_eq!(choose(&all, 3), [true, true, false, false, true]);
     }
 }

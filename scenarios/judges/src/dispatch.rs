@@ -1,0 +1,356 @@
+//! What the engine saw, translated into what the judges take.
+
+use clients::{ClientFact, OpKind, Outcome, WorkloadFact};
+use coordinator::Fact as ServerFact;
+use engine::{Findings, Hosts, Judges, Seen, SeenWhat, Step};
+use jute::client::ClientPacket;
+use jute::op::ErrorCode;
+use jute::quorum::QuorumMessage;
+use machine::disk::PageCache;
+use machine::{EndId, HostId, Instant};
+use world::{Fact, Node, Packet};
+use zkclient::{WatchKind, WatchKinds, ZkClientFact};
+
+use crate::ensemble::Place;
+use crate::history::{Operation, OperationEnd, OperationKind, OperationOutcome, WatchMap};
+use crate::oracle::{Look, Oracle};
+use crate::{Client, Ensemble, Moment, Role, Voter};
+
+/// The judges of a ZooKeeper ensemble and its clients.
+///
+/// A clone is a fork: it shares the histories until one side goes on.
+#[derive(Clone, Debug)]
+pub struct ZkJudges {
+    oracle: Oracle,
+    last: Moment,
+}
+
+impl ZkJudges {
+    /// Judges of that ensemble.
+    ///
+    /// Panics if it contradicts itself.
+    #[must_use]
+    pub fn new(ensemble: Ensemble) -> Self {
+        let last = Moment { event: 0, at: Instant::ZERO, host: ensemble.voters[0].host };
+        Self { oracle: Oracle::new(ensemble), last }
+    }
+
+    /// Judges of a world made from a scenario. `probes` says whether its clients try a write after everything healed;
+    /// `situations` are the kinds that rules wait for, see [`crate::SITUATIONS`].
+    #[must_use]
+    pub fn of(topology: &world::Topology, probes: bool, situations: Vec<String>) -> Self {
+        let voters = topology.servers.iter();
+        let clients = topology.clients.iter();
+        Self::new(Ensemble {
+            voters: voters.map(|it| Voter { host: it.host, sid: it.sid, name: it.name.clone() }).collect(),
+            clients: clients.map(|it| Client { host: it.host, name: it.name.clone(), probes }).collect(),
+            force_sync: topology.config.force_sync,
+            initial_counter: topology.config.initial_zxid,
+            situations,
+        })
+    }
+
+    /// What they know, and what they have counted.
+    #[must_use]
+    pub const fn oracle(&self) -> &Oracle {
+        &self.oracle
+    }
+
+    fn server_stated(&mut self, moment: Moment, voter: usize, fact: &ServerFact, findings: &mut Findings) {
+        let oracle = &mut self.oracle;
+        match fact {
+            ServerFact::RoleChanged { role, .. } => {
+                let role = match role {
+                    coordinator::Role::Looking => Role::Looking,
+                    coordinator::Role::Following => Role::Following,
+                    coordinator::Role::Leading => Role::Leading,
+                    coordinator::Role::Standalone => Role::Standalone,
+                };
+                oracle.role_entered(moment, voter, role);
+            }
+            ServerFact::LeaderEstablished { epoch, .. } => oracle.established(moment, voter, *epoch, findings),
+            ServerFact::Committed { zxid } => oracle.committed_by(moment, voter, *zxid, findings),
+            ServerFact::Applied { zxid, tree_digest, .. } => {
+                oracle.applied(moment, voter, *zxid, *tree_digest, findings);
+            }
+            ServerFact::SessionExpired { session, timeout_ms } => {
+                oracle.session_expired(moment, voter, *session, *timeout_ms);
+            }
+            ServerFact::Recovered { epoch, .. } => oracle.recovered(moment, voter, *epoch, findings),
+            ServerFact::RefusedToStart { .. } => oracle.refused_to_start(moment, voter),
+            // The role that follows says it, or a packet or the disk did.
+            ServerFact::LeaderSteppedDown { .. }
+            | ServerFact::LearnerDropped { .. }
+            | ServerFact::LearnerLeft { .. }
+            | ServerFact::LeaderElected { .. }
+            | ServerFact::EpochAccepted { .. }
+            | ServerFact::EpochCurrent { .. }
+            | ServerFact::Synchronised { .. }
+            | ServerFact::SyncDecided { .. }
+            | ServerFact::Proposed { .. }
+            | ServerFact::SessionCreated { .. }
+            | ServerFact::SessionClosed { .. }
+            | ServerFact::SessionMoved { .. }
+            | ServerFact::SnapshotWritten { .. }
+            | ServerFact::Truncated { .. }
+            | ServerFact::WatchFired { .. } => {}
+        }
+    }
+
+    fn client_stated(&mut self, moment: Moment, client: usize, fact: &ClientFact) {
+        match fact {
+            ClientFact::Session(fact) => self.session_stated(moment, fact),
+            ClientFact::Workload(fact) => self.workload_stated(moment, client, fact),
+        }
+    }
+
+    fn session_stated(&mut self, moment: Moment, fact: &ZkClientFact) {
+        match fact {
+            ZkClientFact::WatchSet { session, path, watch, zxid } => {
+                if let Some(zxid) = zxid {
+                    self.oracle.watch_set(moment, *session, path, map_of(*watch), *zxid);
+                }
+            }
+            ZkClientFact::WatchDelivered { session, path, consumed, zxid, .. } => {
+                let (maps, count) = maps_of(*consumed);
+                self.oracle.watch_delivered(moment, *session, path, &maps[..count], *zxid);
+            }
+            ZkClientFact::SessionExpired { session, .. } | ZkClientFact::SessionClosed { session, .. } => {
+                self.oracle.session_over(*session);
+            }
+            ZkClientFact::SessionConnected { .. }
+            | ZkClientFact::SessionMoved { .. }
+            | ZkClientFact::SessionDisconnected { .. }
+            | ZkClientFact::WatchesResent { .. } => {}
+        }
+    }
+
+    fn workload_stated(&mut self, moment: Moment, client: usize, fact: &WorkloadFact) {
+        let oracle = &mut self.oracle;
+        match fact {
+            WorkloadFact::Invoked { op, kind, path, session, version, value, .. } => {
+                let operation = Operation {
+                    number: *op,
+                    kind: kind_of(*kind),
+                    path: path.clone(),
+                    session: *session,
+                    demanded: version.map(jute::Version::value),
+                    value: *value,
+                };
+                oracle.invoked(moment, operation);
+            }
+            WorkloadFact::Completed { op, path, outcome, code, czxid, mzxid, pzxid, version, value, .. } => {
+                let outcome = match (outcome, code) {
+                    (Outcome::Ok, ErrorCode::Ok) => OperationOutcome::Ok,
+                    (Outcome::Ok, _) => OperationOutcome::Refused,
+                    (Outcome::Failed, _) => OperationOutcome::Failed,
+                    (Outcome::Unknown, _) => OperationOutcome::Unknown,
+                };
+                oracle.ended_operation(
+                    moment,
+                    OperationEnd {
+                        number: *op,
+                        path: path.clone(),
+                        outcome,
+                        czxid: *czxid,
+                        mzxid: *mzxid,
+                        pzxid: *pzxid,
+                        version: version.map(jute::Version::value),
+                        value: *value,
+                    },
+                );
+            }
+            WorkloadFact::MultiResult { op, path, code, version, value, .. } => {
+                if let (ErrorCode::Ok, Some(version)) = (code, version) {
+                    oracle.multi_part(*op, path, version.value(), *value);
+                }
+            }
+            WorkloadFact::LockAcquired { client, lock, session, token, .. } => {
+                oracle.lock_acquired(moment, *client, lock, *session, *token);
+            }
+            WorkloadFact::LockReleased { lock, .. } => oracle.lock_released(moment, lock),
+            WorkloadFact::ResourceWrite { client, resource, token, accepted, version, .. } => {
+                if let (true, Some(version)) = (accepted, version) {
+                    oracle.resource_written(moment, *client, resource, *token, version.value());
+                }
+            }
+            WorkloadFact::ProbeSucceeded { .. } => oracle.probe_succeeded(client),
+            WorkloadFact::Started { .. }
+            | WorkloadFact::PairRead { .. }
+            | WorkloadFact::ProcessRetired { .. }
+            | WorkloadFact::SetupDone { .. }
+            | WorkloadFact::Stopped { .. } => {}
+        }
+    }
+
+    fn sent(&mut self, moment: Moment, to: HostId, on: EndId, packet: &Packet, findings: &mut Findings) {
+        let place = self.oracle.place(moment.host);
+        match (place, packet) {
+            (Place::Voter(voter), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
+                self.oracle.quorum_sent(moment, voter, to, packet, findings);
+            }
+            (Place::Voter(voter), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
+                self.oracle.server_answered(voter, on, frame);
+            }
+            (Place::Client(client), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
+                self.oracle.client_sent(moment, client, on, frame);
+            }
+            (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+        }
+    }
+
+    fn delivered(&mut self, moment: Moment, from: HostId, on: EndId, packet: &Packet, findings: &mut Findings) {
+        let place = self.oracle.place(moment.host);
+        match (place, packet) {
+            (Place::Voter(voter), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
+                self.oracle.quorum_delivered(moment, voter, from, packet, findings);
+            }
+            (Place::Voter(voter), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
+                self.oracle.server_heard(moment, voter, on, frame);
+            }
+            (Place::Client(client), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
+                self.oracle.client_told(moment, client, on, frame, findings);
+            }
+            (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+        }
+    }
+}
+
+impl Judges<Node> for ZkJudges {
+    fn observe(&mut self, seen: &Seen<'_, Node>, findings: &mut Findings) {
+        let moment = Moment { event: seen.event, at: seen.at, host: seen.host };
+        self.last = moment;
+        match seen.what {
+            SeenWhat::Stated { fact } => match (self.oracle.place(seen.host), fact) {
+                (Place::Voter(voter), Fact::Coordinator(fact)) => self.server_stated(moment, voter, fact, findings),
+                (Place::Client(client), Fact::ZkWorkload(fact)) => self.client_stated(moment, client, fact),
+                (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+            },
+            SeenWhat::Sent { to, on, message } => self.sent(moment, to, on, message, findings),
+            SeenWhat::Delivered { from, on, message } => self.delivered(moment, from, on, message, findings),
+            // Clients have disks too, and leave them alone.
+            SeenWhat::Wrote { .. }
+            | SeenWhat::Resized { .. }
+            | SeenWhat::Renamed { .. }
+            | SeenWhat::Removed { .. }
+            | SeenWhat::Created { .. }
+            | SeenWhat::Durable { .. }
+            | SeenWhat::Booted { .. }
+            | SeenWhat::Exited { .. }
+            | SeenWhat::Crashed { .. }
+            | SeenWhat::Lost { .. }
+            | SeenWhat::Closed { .. } => {
+                if let Place::Voter(voter) = self.oracle.place(seen.host) {
+                    self.voter_seen(moment, voter, seen.what, findings);
+                }
+            }
+            SeenWhat::DatagramSent { .. }
+            | SeenWhat::DatagramDelivered { .. }
+            | SeenWhat::SyncAsked { .. }
+            | SeenWhat::Paused
+            | SeenWhat::Resumed
+            | SeenWhat::Dialled { .. }
+            | SeenWhat::Opened { .. }
+            | SeenWhat::Accepted { .. }
+            | SeenWhat::Refused { .. }
+            | SeenWhat::Struck { .. } => {}
+        }
+    }
+
+    fn inspect(&mut self, _: &Step, hosts: &Hosts<'_, Node>, findings: &mut Findings) {
+        self.oracle.settle(&Eyes(*hosts), findings);
+    }
+
+    fn role(&self, name: &str) -> Option<HostId> {
+        self.oracle.role(name)
+    }
+
+    fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
+        self.oracle.unsettled(now, |host| hosts.is_running(host))
+    }
+
+    fn finish(&mut self, now: Instant, _: &Hosts<'_, Node>, findings: &mut Findings) {
+        let moment = Moment { at: now, ..self.last };
+        self.oracle.finish(moment, findings);
+    }
+}
+
+impl ZkJudges {
+    fn voter_seen(&mut self, moment: Moment, voter: usize, what: SeenWhat<'_, Node>, findings: &mut Findings) {
+        let oracle = &mut self.oracle;
+        match what {
+            SeenWhat::Wrote { path, offset, bytes } => oracle.wrote(moment, voter, path, offset, bytes, findings),
+            SeenWhat::Resized { path, to, .. } => oracle.resized(voter, path, to),
+            SeenWhat::Renamed { from, to } => oracle.renamed(moment, voter, from, to, findings),
+            SeenWhat::Removed { path } => oracle.removed(voter, path),
+            SeenWhat::Created { path } => oracle.created(voter, path),
+            SeenWhat::Durable { result: Ok(()), .. } => oracle.synced(moment, voter),
+            SeenWhat::Durable { result: Err(_), .. } => oracle.sync_failed(voter),
+            SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, voter, incarnation.0, disk, findings),
+            SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, voter),
+            SeenWhat::Crashed { power: true, disk } => oracle.lost_power(moment, voter, disk),
+            SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_closed(voter, on),
+            SeenWhat::Stated { .. }
+            | SeenWhat::Sent { .. }
+            | SeenWhat::Delivered { .. }
+            | SeenWhat::DatagramSent { .. }
+            | SeenWhat::DatagramDelivered { .. }
+            | SeenWhat::SyncAsked { .. }
+            | SeenWhat::Paused
+            | SeenWhat::Resumed
+            | SeenWhat::Dialled { .. }
+            | SeenWhat::Opened { .. }
+            | SeenWhat::Accepted { .. }
+            | SeenWhat::Refused { .. }
+            | SeenWhat::Struck { .. } => {}
+        }
+    }
+}
+
+/// Looks at hosts.
+struct Eyes<'a>(Hosts<'a, Node>);
+
+impl Look for Eyes<'_> {
+    fn disk(&self, host: HostId) -> &PageCache {
+        self.0.disk(host)
+    }
+
+    fn local(&self, host: HostId, at: Instant) -> Instant {
+        self.0.local_time(host, at)
+    }
+}
+
+const fn kind_of(kind: OpKind) -> OperationKind {
+    match kind {
+        OpKind::Create | OpKind::CreateEphemeral | OpKind::CreateSequential | OpKind::CreateEphemeralSequential => {
+            OperationKind::Create
+        }
+        OpKind::Delete => OperationKind::Delete,
+        OpKind::Exists | OpKind::GetData => OperationKind::Read,
+        OpKind::SyncGetData => OperationKind::SyncRead,
+        OpKind::SetData => OperationKind::Set,
+        OpKind::GetChildren => OperationKind::List,
+        OpKind::Multi => OperationKind::Multi,
+    }
+}
+
+const fn map_of(kind: WatchKind) -> WatchMap {
+    match kind {
+        WatchKind::Data => WatchMap::Data,
+        WatchKind::Exist => WatchMap::Exist,
+        WatchKind::Child => WatchMap::Child,
+    }
+}
+
+/// The maps, and how many there are.
+fn maps_of(kinds: WatchKinds) -> ([WatchMap; 3], usize) {
+    let mut maps = [WatchMap::Data; 3];
+    let mut count = 0;
+    for (is_in, map) in [(kinds.data, WatchMap::Data), (kinds.exist, WatchMap::Exist), (kinds.child, WatchMap::Child)] {
+        if is_in {
+            maps[count] = map;
+            count += 1;
+        }
+    }
+    (maps, count)
+}

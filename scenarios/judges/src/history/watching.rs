@@ -1,0 +1,150 @@
+//! Watches as clients saw them (invariants-and-faults.md §3.5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jute::{SessionId, Zxid};
+
+use super::{Operation, OperationEnd, OperationKind, OperationOutcome};
+use crate::history::Anomaly;
+use crate::oracle::Oracle;
+use crate::{Moment, Rule};
+
+/// Which of a client's three maps a watch is in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum WatchMap {
+    /// A znode's data, and its end.
+    Data,
+    /// The creation of what is not there.
+    Exist,
+    /// A znode's children, and its end.
+    Child,
+}
+
+/// When a watch was set: at which state of the server, and when.
+type Set = (Zxid, Moment);
+
+/// What sessions wait for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watching {
+    armed: BTreeMap<SessionId, BTreeMap<(Arc<str>, WatchMap), Set>>,
+    checks: u64,
+}
+
+impl Watching {
+    pub(super) const fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn set(&mut self, session: SessionId, path: &Arc<str>, map: WatchMap, set: Set) {
+        // One watcher per path and map: the first set is the one that fires.
+        self.armed.entry(session).or_default().entry((Arc::clone(path), map)).or_insert(set);
+    }
+
+    fn delivered(
+        &mut self,
+        session: SessionId,
+        path: &Arc<str>,
+        consumed: &[WatchMap],
+        zxid: Option<Zxid>,
+        moment: Moment,
+    ) -> Option<Anomaly> {
+        self.checks += 1;
+        let anomaly = |class, headline, story| Anomaly { rule: Rule::WatchHistory, class, headline, story };
+        if consumed.is_empty() {
+            let headline = format!("session {session} was told of {path}, which it did not watch (any more)");
+            return Some(anomaly("phantom-watch", headline, vec![(moment, "the event arrives".to_owned())]));
+        }
+        let armed = self.armed.entry(session).or_default();
+        let mut latest: Option<Set> = None;
+        for &map in consumed {
+            if let Some(set) = armed.remove(&(Arc::clone(path), map)) {
+                latest = latest.max_by_zxid(set);
+            }
+        }
+        match (latest, zxid) {
+            // If one of them was set before the change, the event is right, and takes the others with it.
+            (Some((set, then)), Some(zxid)) if zxid <= set && consumed.len() == 1 => {
+                let headline =
+                    format!("a watch of {path} set at {set} told of the change at {zxid}, which is no later");
+                Some(anomaly("early-watch", headline, vec![(then, format!("the watch was set at {set}"))]))
+            }
+            (Some(_) | None, _) => None,
+        }
+    }
+
+    /// A reply may not show what a watch has yet to tell.
+    pub(super) fn read(&mut self, operation: &Operation, end: &OperationEnd, moment: Moment) -> Option<Anomaly> {
+        let armed = self.armed.get_mut(&operation.session)?;
+        if end.outcome != OperationOutcome::Ok || armed.is_empty() {
+            return None;
+        }
+        let shown = match operation.kind {
+            OperationKind::Read | OperationKind::SyncRead => {
+                [(WatchMap::Data, end.mzxid), (WatchMap::Exist, end.czxid)]
+            }
+            OperationKind::List => [(WatchMap::Child, end.pzxid), (WatchMap::Exist, end.czxid)],
+            OperationKind::Create | OperationKind::Delete | OperationKind::Set | OperationKind::Multi => return None,
+        };
+        self.checks += 1;
+        for (map, changed) in shown {
+            let key = (Arc::clone(&operation.path), map);
+            let (Some(&(set, then)), Some(changed)) = (armed.get(&key), changed) else { continue };
+            if changed > set {
+                armed.remove(&key);
+                let headline = format!(
+                    "session {} read {} as it is since {changed} before its watch, set at {set}, told of that",
+                    operation.session, operation.path
+                );
+                let story = vec![
+                    (then, format!("the watch was set at {set}")),
+                    (moment, format!("the reply shows the change at {changed}")),
+                ];
+                return Some(Anomaly { rule: Rule::WatchHistory, class: "watch-order", headline, story });
+            }
+        }
+        None
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.armed.remove(&session);
+    }
+}
+
+/// The later of two settings.
+trait Later {
+    fn max_by_zxid(self, other: Set) -> Option<Set>;
+}
+
+impl Later for Option<Set> {
+    fn max_by_zxid(self, other: Set) -> Option<Set> {
+        Some(self.filter(|set| set.0 >= other.0).unwrap_or(other))
+    }
+}
+
+impl Oracle {
+    /// A client has set a watch: the reply arrived, and showed this state.
+    pub fn watch_set(&mut self, moment: Moment, session: SessionId, path: &Arc<str>, map: WatchMap, zxid: Zxid) {
+        Arc::make_mut(&mut self.history).watching.set(session, path, map, (zxid, moment));
+    }
+
+    /// A client was told by these watches.
+    pub fn watch_delivered(
+        &mut self,
+        moment: Moment,
+        session: SessionId,
+        path: &Arc<str>,
+        consumed: &[WatchMap],
+        zxid: Option<Zxid>,
+    ) {
+        let history = Arc::make_mut(&mut self.history);
+        if let Some(anomaly) = history.watching.delivered(session, path, consumed, zxid, moment) {
+            history.add(anomaly);
+        }
+    }
+
+    /// A client's session is over, as it says.
+    pub fn session_over(&mut self, session: SessionId) {
+        Arc::make_mut(&mut self.history).watching.forget(session);
+    }
+}

@@ -1,0 +1,56 @@
+//! The judges of a ZooKeeper ensemble: invariants, and checks of what clients saw.
+//!
+//! [`ZkJudges`] watches a world beside its hosts. It believes what the engine saw (bytes on disks, packets, crashes) and
+//! takes a server's word only for what nobody else can know: that it leads, commits, applies, expires. From that it keeps the
+//! committed history as it must be, and holds every server and every reply against it.
+//!
+//! ```text
+//!  writes, syncs ─▶ Server: log, snapshots, epochs ─┐
+//!  packets ───────▶ Server: role, synchronisation ──┼─▶ Canon: the committed history ─▶ Replay: a model of its own
+//!  facts ─────────▶ established, committed, applied ┘        ▲            C01–C14              C19 C20 C22 C25
+//!  client frames ─▶ Conversations: promises, sessions, watches     C13 C25 C27 C31
+//!  client facts ──▶ History: what clients saw, judged at the end   C29 C32 H20 ─▶ GAP if nobody else noticed
+//! ```
+//!
+//! What a reader must know:
+//!
+//! - **A rule that is not met is not always broken.** `forceSync=no` and a few known holes of the real server relax some;
+//!   each time is counted with its reason ([`Oracle::checks`]), and holes are listed ([`Oracle::notes`]). A loss is excused
+//!   only by events that it names ([`Oracle::excuses`]).
+//! - **Legal but surprising** (invariants-and-faults.md §2.9): an uncommitted proposal of a dead leader may survive or vanish;
+//!   a follower may apply what others have durable before it has itself; two servers may believe that they lead; reads are stale.
+//! - What happens to the disk within a step is judged at its end; no sync completes in between.
+
+mod canon;
+mod chunked;
+mod conversation;
+mod describe;
+mod dispatch;
+mod durability;
+mod ensemble;
+mod expiry;
+mod history;
+mod liveness;
+mod moment;
+mod oracle;
+mod replay;
+mod roles;
+mod rule;
+mod server;
+mod snapshot_file;
+mod tally;
+mod txn_log;
+mod zab;
+
+pub use dispatch::ZkJudges;
+pub use ensemble::{Client, Ensemble, Voter};
+pub use history::{Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, WatchMap};
+pub use moment::Moment;
+pub use oracle::{Look, Oracle};
+pub use roles::{ROLES, SITUATIONS};
+pub use rule::{Rule, RuleDoc, explain};
+pub use server::Role;
+pub use tally::{Check, Excuse};
+
+#[cfg(test)]
+mod tests;

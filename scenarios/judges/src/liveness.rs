@@ -1,0 +1,166 @@
+//! V01, V02, V03: what has not come right yet, after everything healed, and who waits for whom.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use engine::Findings;
+use jute::SessionId;
+use machine::{HostId, Instant};
+
+use crate::oracle::Oracle;
+use crate::server::Role;
+use crate::{Moment, Rule};
+
+/// Why a voter that does not run is not waited for.
+const REFUSED: &str = "a server refuses to start because it cannot trust its disk, as the real one does (zookeeper.md §9.6): it is not waited for";
+
+impl Oracle {
+    /// A server refused to start.
+    pub fn refused_to_start(&mut self, moment: Moment, voter: usize) {
+        self.server_mut(voter).refused = Some(moment);
+    }
+
+    /// A client's write behind the faults succeeded.
+    pub fn probe_succeeded(&mut self, client: usize) {
+        assert!(client < 64, "probes are kept in a mask of 64 bits");
+        self.probed |= 1 << client;
+    }
+
+    /// The first condition that is not met, in words; none if everything has come right.
+    pub fn unsettled(&mut self, now: Instant, is_running: impl Fn(HostId) -> bool) -> Option<String> {
+        self.tally.check(Rule::LeaderAndSynced);
+        if let Some(what) = self.without_leader(&is_running) {
+            return Some(told(Rule::LeaderAndSynced, &format!("{what} ({})", self.who_waits(now))));
+        }
+        self.tally.check(Rule::WritesComplete);
+        if let Some(what) = self.without_probe() {
+            return Some(told(Rule::WritesComplete, &format!("{what} ({})", self.who_waits(now))));
+        }
+        self.tally.check(Rule::SessionsSettle);
+        if let Some(what) = self.unsettled_sessions(&is_running) {
+            return Some(told(Rule::SessionsSettle, &what));
+        }
+        let behind = self
+            .servers
+            .iter()
+            .enumerate()
+            .find(|(_, server)| server.serves() && server.memory.contains < self.canon.len());
+        if let Some((voter, server)) = behind {
+            let (name, has, all) = (self.voter_name(voter), server.memory.contains, self.canon.len());
+            return Some(told(
+                Rule::LeaderAndSynced,
+                &format!("{name} has applied {has} of {all} committed transactions ({})", self.who_waits(now)),
+            ));
+        }
+        for voter in 0..self.servers.len() {
+            if let Some(moment) = self.servers[voter].refused.filter(|_| self.servers[voter].role == Role::Down) {
+                self.tally.note(REFUSED, moment);
+            }
+        }
+        None
+    }
+
+    fn without_leader(&self, is_running: &impl Fn(HostId) -> bool) -> Option<String> {
+        let leaders: Vec<usize> = (0..self.servers.len()).filter(|&at| self.servers[at].leads.is_some()).collect();
+        let &[leader] = leaders.as_slice() else {
+            let names: Vec<&str> = leaders.iter().map(|&at| self.voter_name(at)).collect();
+            return Some(if names.is_empty() {
+                "no leader is established".to_owned()
+            } else {
+                format!("{} all lead", names.join(", "))
+            });
+        };
+        let host = self.servers[leader].host;
+        for (voter, server) in self.servers.iter().enumerate() {
+            if !is_running(server.host) {
+                if server.refused.is_some() {
+                    continue;
+                }
+                return Some(format!("{} does not run", self.voter_name(voter)));
+            }
+            if voter != leader && server.follows != Some(host) {
+                return Some(format!(
+                    "{} is not in step with {}, the leader",
+                    self.voter_name(voter),
+                    self.voter_name(leader)
+                ));
+            }
+        }
+        None
+    }
+
+    fn without_probe(&self) -> Option<String> {
+        let mut clients = self.roster.ensemble.clients.iter().enumerate();
+        let (_, client) = clients.find(|(at, client)| client.probes && self.probed & 1 << at == 0)?;
+        let mut what = format!("no new write of {} has succeeded", client.name);
+        if let Some((operation, since)) = self.history.oldest_open() {
+            let (kind, path) = (operation.kind.name(), &operation.path);
+            let _ = write!(
+                what,
+                "; the oldest operation without an end is {kind} {path} of {} since {}",
+                self.name(since.host),
+                since.at
+            );
+        }
+        Some(what)
+    }
+
+    fn unsettled_sessions(&self, is_running: &impl Fn(HostId) -> bool) -> Option<String> {
+        let is_alive = |session: SessionId| {
+            let client = self.conversations.client_of(session);
+            client.is_some_and(|client| is_running(self.roster.ensemble.clients[client].host))
+        };
+        for (&session, &timeout_ms) in self.replay.sessions() {
+            if !is_alive(session) {
+                let ephemerals = self.replay.ephemerals_of(session);
+                return Some(format!(
+                    "session {session} belongs to no live client and has not ended; timeout {timeout_ms} ms, {ephemerals} ephemerals"
+                ));
+            }
+        }
+        for (at, client) in self.roster.ensemble.clients.iter().enumerate() {
+            let session = self.conversations.session_of(at);
+            if is_running(client.host) && !session.is_zero() && !self.replay.sessions().contains_key(&session) {
+                return Some(format!("session {session} of {} is gone, and the client does not know", client.name));
+            }
+        }
+        None
+    }
+
+    /// The voters, what they do, and since when.
+    fn who_waits(&self, now: Instant) -> String {
+        let mut text = String::new();
+        for (voter, server) in self.servers.iter().enumerate() {
+            let separator = if voter == 0 { "" } else { "; " };
+            let _ = write!(text, "{separator}{} {}", self.voter_name(voter), server.role.name());
+            if let Some(epoch) = server.leads {
+                let _ = write!(text, " epoch {epoch}");
+            } else if let Some(leader) = server.follows.or(server.sync.as_ref().map(|sync| sync.leader)) {
+                let how = if server.follows.is_some() { "" } else { ", synchronising" };
+                let _ = write!(text, " {}{how}", self.name(leader));
+            }
+            let _ = write!(text, " for {} ms", now.saturating_since(server.role_since).as_millis());
+        }
+        text
+    }
+
+    /// The run is over: the leader still has everything, and then the black-box checks.
+    pub fn finish(&mut self, now: Moment, findings: &mut Findings) {
+        if let Some(voter) = (0..self.servers.len()).rev().max_by_key(|&at| self.servers[at].leads)
+            && let Some(epoch) = self.servers[voter].leads
+        {
+            self.tally.check(Rule::NoAckedLoss);
+            let canon = Arc::clone(&self.canon);
+            let contains = self.server_mut(voter).align(&canon).contains;
+            drop(canon);
+            if contains < self.canon.len() {
+                self.lost(now, voter, epoch, contains, findings);
+            }
+        }
+        self.judge_history(now, findings);
+    }
+}
+
+fn told(rule: Rule, what: &str) -> String {
+    format!("{} {}: {what}", rule.id(), rule.name())
+}

@@ -1,0 +1,233 @@
+//! What the judges hold: a shadow of each voter, the committed history, and what clients were told.
+//!
+//! Its methods take plain data, so that a test can tell a history in ten lines. `dispatch.rs` translates what the engine saw
+//! into them; nothing else here knows machines.
+//!
+//! The one thing to know: what a disk has durable is asked of the page cache itself, and only at the end of a step
+//! ([`Oracle::settle`]), which is early enough because no sync completes within a step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{FieldValue, Findings, Violation};
+use jute::{PeerEpoch, SessionId, Zxid};
+use machine::disk::PageCache;
+use machine::{HostId, Instant};
+
+use crate::canon::Canon;
+use crate::conversation::Conversations;
+use crate::describe::describe;
+use crate::ensemble::{Place, Roster};
+use crate::history::History;
+use crate::replay::Replay;
+use crate::server::{Memory, Server};
+use crate::tally::Tally;
+use crate::{Check, Ensemble, Excuse, Moment, Role, Rule};
+
+/// What may be looked at when a step is over.
+pub trait Look {
+    /// The page cache of a host, up or down.
+    fn disk(&self, host: HostId) -> &PageCache;
+    /// What a host's clock shows at an instant of the world.
+    fn local(&self, host: HostId, at: Instant) -> Instant;
+}
+
+/// A check that waits for the end of the step.
+#[derive(Clone, Debug)]
+pub(crate) enum Todo {
+    /// A follower acknowledged a proposal.
+    Acked { voter: usize, zxid: Zxid, moment: Moment },
+    /// A learner acknowledged NEWLEADER.
+    AckedNewLeader { voter: usize, epoch: PeerEpoch, moment: Moment },
+    /// A transaction became committed.
+    Committed { zxid: Zxid, moment: Moment },
+    /// A leader was established.
+    Established { voter: usize, epoch: PeerEpoch, moment: Moment },
+    /// `currentEpoch` was written.
+    EpochWritten { voter: usize, epoch: u32, moment: Moment },
+    /// A leader heard of a session.
+    Touched { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
+    /// A leader gave up on a session.
+    Expired { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
+    /// A sync completed on a voter's disk.
+    Synced { voter: usize, moment: Moment },
+}
+
+/// Everything the judges know.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) tally: Tally,
+    pub(crate) canon: Arc<Canon>,
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) replay: Arc<Replay>,
+    pub(crate) conversations: Arc<Conversations>,
+    pub(crate) history: Arc<History>,
+    /// Who was established as the leader of each epoch.
+    pub(crate) leaders: BTreeMap<PeerEpoch, Moment>,
+    /// The tree a snapshot on its way holds, by sender and receiver.
+    pub(crate) in_flight: BTreeMap<(HostId, HostId), Memory>,
+    /// Voters that acknowledged NEWLEADER of the last epochs.
+    pub(crate) new_leader_acks: BTreeMap<PeerEpoch, u32>,
+    /// Clients whose write behind the faults succeeded.
+    pub(crate) probed: u64,
+    pub(crate) todo: Vec<Todo>,
+    /// How often each situation arose.
+    pub(crate) situations: BTreeMap<&'static str, u64>,
+    /// The last proposal of which was said that only its leader has it, and that a quorum has it.
+    pub(crate) last_alone: Zxid,
+    pub(crate) last_acked_by_quorum: Zxid,
+    pub(crate) last_on_one_follower: Zxid,
+}
+
+impl Oracle {
+    /// Nothing has happened yet.
+    ///
+    /// Panics if the ensemble contradicts itself.
+    #[must_use]
+    pub fn new(ensemble: Ensemble) -> Self {
+        let roster = Roster::new(ensemble);
+        let servers = roster.ensemble.voters.iter().map(|voter| Arc::new(Server::new(voter.host))).collect();
+        let conversations = Conversations::new(roster.ensemble.clients.len());
+        Self {
+            roster,
+            tally: Tally::default(),
+            canon: Arc::default(),
+            servers,
+            replay: Arc::new(Replay::new()),
+            conversations: Arc::new(conversations),
+            history: Arc::default(),
+            leaders: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            new_leader_acks: BTreeMap::new(),
+            probed: 0,
+            todo: Vec::new(),
+            situations: BTreeMap::new(),
+            last_alone: Zxid::ZERO,
+            last_acked_by_quorum: Zxid::ZERO,
+            last_on_one_follower: Zxid::ZERO,
+        }
+    }
+
+    /// How often each rule was held against what happened.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        self.tally.checks()
+    }
+
+    /// Losses that are excused, each with the events that excuse it.
+    #[must_use]
+    pub fn excuses(&self) -> &[Excuse] {
+        self.tally.excuses()
+    }
+
+    /// Known holes of the real server that the run went through: what, how often, and when first.
+    pub fn notes(&self) -> impl Iterator<Item = (&'static str, u64, Moment)> {
+        self.tally.notes()
+    }
+
+    /// How often each situation arose.
+    #[must_use]
+    pub const fn situations(&self) -> &BTreeMap<&'static str, u64> {
+        &self.situations
+    }
+
+    /// Transactions committed so far.
+    #[must_use]
+    pub fn committed(&self) -> usize {
+        self.canon.len()
+    }
+
+    /// Names, and who is who.
+    #[must_use]
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.roster.ensemble
+    }
+
+    /// What a voter is to its ensemble; down if there is no such voter.
+    #[must_use]
+    pub fn role_of(&self, host: HostId) -> Role {
+        self.roster.voter(host).map_or(Role::Down, |voter| self.servers[voter].role)
+    }
+
+    /// The step is over: what had to wait for that is checked now.
+    pub fn settle(&mut self, look: &impl Look, findings: &mut Findings) {
+        if self.todo.is_empty() {
+            return;
+        }
+        let mut todo = std::mem::take(&mut self.todo);
+        for item in todo.drain(..) {
+            match item {
+                Todo::Acked { voter, zxid, moment } => self.check_ack(voter, zxid, moment, look, findings),
+                Todo::AckedNewLeader { voter, epoch, moment } => {
+                    self.check_new_leader_ack(voter, epoch, moment, look, findings);
+                }
+                Todo::Committed { zxid, moment } => self.check_commit(zxid, moment, look, findings),
+                Todo::Established { voter, epoch, moment } => {
+                    self.check_established(voter, epoch, moment, look, findings);
+                }
+                Todo::EpochWritten { voter, epoch, moment } => {
+                    self.check_epoch_written(voter, epoch, moment, look, findings);
+                }
+                Todo::Touched { voter, session, timeout_ms, moment } => {
+                    self.on_touched(voter, session, timeout_ms, moment, look);
+                }
+                Todo::Expired { voter, session, timeout_ms, moment } => {
+                    self.check_expired(voter, session, timeout_ms, moment, look, findings);
+                }
+                Todo::Synced { voter, moment } => self.on_synced(voter, moment, look, findings),
+            }
+        }
+        self.todo = todo;
+    }
+
+    /// A rule is broken.
+    pub(crate) fn broken(&mut self, rule: Rule, violation: Violation, findings: &mut Findings) {
+        self.tally.broke(rule);
+        findings.violation(violation);
+    }
+
+    /// A situation has arisen.
+    pub(crate) fn arise(
+        &mut self,
+        kind: &'static str,
+        fields: impl FnOnce() -> Vec<(&'static str, FieldValue)>,
+        findings: &mut Findings,
+    ) {
+        *self.situations.entry(kind).or_insert(0) += 1;
+        if self.roster.ensemble.situations.iter().any(|wanted| wanted == kind) {
+            findings.situation(kind, fields());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, host: HostId) -> Place {
+        self.roster.place(host)
+    }
+
+    pub(crate) fn name(&self, host: HostId) -> &str {
+        self.roster.name(host)
+    }
+
+    pub(crate) fn voter_name(&self, voter: usize) -> &str {
+        &self.roster.ensemble.voters[voter].name
+    }
+
+    pub(crate) fn server_mut(&mut self, voter: usize) -> &mut Server {
+        Arc::make_mut(&mut self.servers[voter])
+    }
+
+    /// What a transaction does, committed or only proposed.
+    pub(crate) fn describe(&self, zxid: Zxid) -> String {
+        let committed = self.canon.position(zxid).and_then(|at| self.canon.get(at)).map(|it| it.entry.clone());
+        let entry = committed.or_else(|| self.canon.proposal(zxid).map(|it| it.entry.clone()));
+        entry.map_or_else(|| "a transaction nobody has seen".to_owned(), |entry| describe(&entry))
+    }
+
+    /// A transaction became committed: replay it.
+    pub(crate) fn replay_last(&mut self, moment: Moment, findings: &mut Findings) {
+        let last = self.canon.last().expect("it was just committed");
+        let (zxid, entry) = (last.zxid, last.entry.clone());
+        self.replay_entry(zxid, &entry, moment, findings);
+    }
+}

@@ -1,0 +1,410 @@
+//! C19, C20, C22 and the order of C25, on a replay of the committed history in a model of our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::Findings;
+use jute::op::{ErrorCode, EventType};
+use jute::path::{ROOT, parent_of};
+use jute::txn::{Txn, TxnEntry, TxnHeader};
+use jute::{SessionId, Version, Xid, Zxid};
+
+use crate::conversation::{Ask, AskedOp};
+use crate::moment::Story;
+use crate::oracle::Oracle;
+use crate::{Moment, Rule};
+
+/// A znode of the model.
+#[derive(Clone, Copy, Debug)]
+struct Znode {
+    version: Version,
+    /// The session it belongs to, if it is an ephemeral.
+    owner: Option<SessionId>,
+}
+
+/// When a path changed, for those who watch it.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    data: Vec<(Zxid, EventType)>,
+    children: Vec<Zxid>,
+}
+
+/// The model: what the committed history makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    sessions: BTreeMap<SessionId, i32>,
+    closed: BTreeMap<SessionId, (Zxid, Moment)>,
+    znodes: BTreeMap<Arc<str>, Znode>,
+    ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
+    /// The last request of each session that took effect.
+    last_effect: BTreeMap<SessionId, (Xid, Zxid, Moment)>,
+    changes: BTreeMap<Arc<str>, Changes>,
+}
+
+/// A rule that a transaction breaks.
+struct Broken {
+    rule: Rule,
+    kind: &'static str,
+    what: String,
+    before: Option<(Moment, String)>,
+}
+
+/// A change that a watch may wait for.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) path: Arc<str>,
+    pub(crate) zxid: Zxid,
+    pub(crate) event: EventType,
+}
+
+impl Replay {
+    pub(crate) fn new() -> Self {
+        let znodes = [ROOT, "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+        let bare = Znode { version: Version::ZERO, owner: None };
+        Self {
+            sessions: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            znodes: znodes.into_iter().map(|path| (Arc::from(path), bare)).collect(),
+            ephemerals: BTreeMap::new(),
+            last_effect: BTreeMap::new(),
+            changes: BTreeMap::new(),
+        }
+    }
+
+    /// The session table: timeouts in ms.
+    pub(crate) fn sessions(&self) -> &BTreeMap<SessionId, i32> {
+        &self.sessions
+    }
+
+    /// When a session's end was committed.
+    pub(crate) fn closed(&self, session: SessionId) -> Option<(Zxid, Moment)> {
+        self.closed.get(&session).copied()
+    }
+
+    /// How many ephemerals a session has.
+    pub(crate) fn ephemerals_of(&self, session: SessionId) -> usize {
+        self.ephemerals.get(&session).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether there is a znode.
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        self.znodes.contains_key(path)
+    }
+
+    /// The first change of a path's data, or of its existence, after a zxid.
+    pub(crate) fn first_data_change(&self, path: &str, after: Zxid) -> Option<Zxid> {
+        let changes = &self.changes.get(path)?.data;
+        let at = changes.partition_point(|&(zxid, _)| zxid <= after);
+        changes.get(at).map(|&(zxid, _)| zxid)
+    }
+
+    /// The first creation of a path after a zxid.
+    pub(crate) fn first_creation(&self, path: &str, after: Zxid) -> Option<Zxid> {
+        let changes = &self.changes.get(path)?.data;
+        let at = changes.partition_point(|&(zxid, _)| zxid <= after);
+        changes[at..].iter().find(|&&(_, event)| event == EventType::NodeCreated).map(|&(zxid, _)| zxid)
+    }
+
+    /// The first change of a path's children, or its own end, after a zxid.
+    pub(crate) fn first_child_change(&self, path: &str, after: Zxid) -> Option<Zxid> {
+        let changes = self.changes.get(path)?;
+        let child = changes.children.get(changes.children.partition_point(|&zxid| zxid <= after)).copied();
+        let from = changes.data.partition_point(|&(zxid, _)| zxid <= after);
+        let end = changes.data[from..].iter().find(|&&(_, event)| event == EventType::NodeDeleted);
+        child.into_iter().chain(end.map(|&(zxid, _)| zxid)).min()
+    }
+
+    /// Whether a path existed at a zxid of the past.
+    pub(crate) fn existed(&self, path: &str, at: Zxid) -> bool {
+        let Some(changes) = self.changes.get(path) else { return self.exists(path) };
+        let before = changes.data.partition_point(|&(zxid, _)| zxid <= at);
+        changes.data[..before]
+            .iter()
+            .rev()
+            .find_map(|&(_, event)| match event {
+                EventType::NodeCreated => Some(true),
+                EventType::NodeDeleted => Some(false),
+                EventType::NodeDataChanged => Some(true),
+                EventType::None
+                | EventType::NodeChildrenChanged
+                | EventType::DataWatchRemoved
+                | EventType::ChildWatchRemoved
+                | EventType::PersistentWatchRemoved => None,
+            })
+            // The root and its like were never created.
+            .unwrap_or(changes.data.is_empty() && self.exists(path))
+    }
+
+    fn changed(&mut self, path: &Arc<str>, zxid: Zxid, event: EventType, changes: &mut Vec<Change>) {
+        let of_path = self.changes.entry(Arc::clone(path)).or_default();
+        if event == EventType::NodeChildrenChanged {
+            of_path.children.push(zxid);
+        } else {
+            of_path.data.push((zxid, event));
+        }
+        changes.push(Change { path: Arc::clone(path), zxid, event });
+    }
+
+    fn create(&mut self, path: &str, owner: Option<SessionId>, zxid: Zxid, changes: &mut Vec<Change>) {
+        let path: Arc<str> = Arc::from(path);
+        self.znodes.insert(Arc::clone(&path), Znode { version: Version::ZERO, owner });
+        if let Some(owner) = owner {
+            self.ephemerals.entry(owner).or_default().insert(Arc::clone(&path));
+        }
+        self.changed(&path, zxid, EventType::NodeCreated, changes);
+        self.parent_changed(&path, zxid, changes);
+    }
+
+    fn parent_changed(&mut self, path: &str, zxid: Zxid, changes: &mut Vec<Change>) {
+        if let Some(parent) = parent_of(path) {
+            self.changed(&Arc::from(parent), zxid, EventType::NodeChildrenChanged, changes);
+        }
+    }
+
+    fn delete(&mut self, path: &str, zxid: Zxid, changes: &mut Vec<Change>) {
+        let Some((path, znode)) = self.znodes.remove_entry(path) else { return };
+        if let Some(owner) = znode.owner
+            && let Some(paths) = self.ephemerals.get_mut(&owner)
+        {
+            paths.remove(&path);
+        }
+        self.changed(&path, zxid, EventType::NodeDeleted, changes);
+        self.parent_changed(&path, zxid, changes);
+    }
+
+    /// Applies one transaction, or a part of a multi.
+    fn apply(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn,
+        asked: Option<&AskedOp>,
+        changes: &mut Vec<Change>,
+        broken: &mut Vec<Broken>,
+    ) {
+        let (session, zxid) = (header.session, header.zxid);
+        match txn {
+            Txn::Create(create) | Txn::Create2(create) => {
+                let owner = create.ephemeral.then_some(session);
+                if owner.is_some() && !self.sessions.contains_key(&session) {
+                    let before = self.closed(session);
+                    broken.push(Broken {
+                        rule: Rule::EphemeralOwnerLive,
+                        kind: "ephemeral-of-dead-session",
+                        what: format!("{} is created as an ephemeral of session {session}, which is over", create.path),
+                        before: before.map(|(at, moment)| (moment, format!("its end was committed at {at}"))),
+                    });
+                }
+                self.create(&create.path, owner, zxid, changes);
+            }
+            Txn::CreateContainer(create) => self.create(&create.path, None, zxid, changes),
+            Txn::CreateTtl(create) => self.create(&create.path, None, zxid, changes),
+            Txn::Delete(delete) | Txn::DeleteContainer(delete) => {
+                self.check_demand(&delete.path, asked, broken);
+                self.delete(&delete.path, zxid, changes);
+            }
+            Txn::SetData(set) | Txn::Reconfig(set) => {
+                self.check_demand(&set.path, asked, broken);
+                let found = self.znodes.get(set.path.as_str()).map(|znode| znode.version);
+                if found.map(Version::next) != Some(set.version) {
+                    let found = found.map_or_else(|| "nothing".to_owned(), |version| format!("version {version}"));
+                    broken.push(Broken {
+                        rule: Rule::Cas,
+                        kind: "version-skipped",
+                        what: format!("setData makes version {} of {}, where {found} was", set.version, set.path),
+                        before: None,
+                    });
+                }
+                if let Some(znode) = self.znodes.get_mut(set.path.as_str()) {
+                    znode.version = set.version;
+                }
+                self.changed(&Arc::from(set.path.as_str()), zxid, EventType::NodeDataChanged, changes);
+            }
+            Txn::CreateSession(create) => {
+                self.sessions.insert(session, create.timeout_ms);
+            }
+            Txn::CloseSession(close) => {
+                let owned = self.ephemerals.remove(&session).unwrap_or_default();
+                if let Some(close) = close {
+                    let listed: BTreeSet<&str> = close.paths.iter().map(String::as_str).collect();
+                    for path in owned.iter().filter(|path| !listed.contains(&***path)) {
+                        broken.push(Broken {
+                            rule: Rule::EphemeralOwnerLive,
+                            kind: "ephemeral-forgotten",
+                            what: format!("session {session} ends, and its ephemeral {path} does not end with it"),
+                            before: None,
+                        });
+                    }
+                    for path in &close.paths {
+                        self.delete(path, zxid, changes);
+                    }
+                }
+                for path in owned {
+                    self.delete(&path, zxid, changes);
+                }
+                self.sessions.remove(&session);
+            }
+            Txn::Check(check) => self.check_demand(&check.path, asked, broken),
+            Txn::SetAcl(_) | Txn::Error(_) | Txn::Multi(_) => {}
+        }
+    }
+
+    /// C22: what succeeded with a demanded version had it.
+    fn check_demand(&self, path: &str, asked: Option<&AskedOp>, broken: &mut Vec<Broken>) {
+        let Some(AskedOp { version: Some(demanded), .. }) = asked.filter(|op| &*op.path == path) else { return };
+        let found = self.znodes.get(path).map(|znode| znode.version);
+        if found.is_none_or(|found| !demanded.admits(found)) {
+            let found = found.map_or_else(|| "nothing".to_owned(), |version| format!("version {version}"));
+            broken.push(Broken {
+                rule: Rule::Cas,
+                kind: "wrong-version-accepted",
+                what: format!("a write of {path} that demanded version {demanded} succeeded, where {found} was"),
+                before: None,
+            });
+        }
+    }
+
+    /// C22: what was refused for its version did not have it.
+    fn check_refusal(&self, op: &AskedOp, broken: &mut Vec<Broken>) {
+        let Some(demanded) = op.version else { return };
+        let found = self.znodes.get(op.path.as_str()).map(|znode| znode.version);
+        if found == Some(demanded) {
+            broken.push(Broken {
+                rule: Rule::Cas,
+                kind: "right-version-refused",
+                what: format!(
+                    "a write of {} that demanded version {demanded} was refused, though that was its version",
+                    op.path
+                ),
+                before: None,
+            });
+        }
+    }
+}
+
+impl Oracle {
+    /// Replays one committed transaction and holds C19, C20, C22 and C25 against it.
+    pub(crate) fn replay_entry(&mut self, zxid: Zxid, entry: &Bytes, moment: Moment, findings: &mut Findings) {
+        let Ok(entry) = TxnEntry::decode(entry) else { return };
+        let header = &entry.header;
+        let session = header.session;
+        let is_error = matches!(entry.txn, Txn::Error(_)) || is_failed_multi(&entry.txn);
+        let asked = Arc::make_mut(&mut self.conversations).take_asked(session, header.cxid);
+        let replay = Arc::make_mut(&mut self.replay);
+        let mut broken = Vec::new();
+        self.tally.check(Rule::ClosedIsClosed);
+        if !is_error && let Some((at, then)) = replay.closed(session) {
+            broken.push(Broken {
+                rule: Rule::ClosedIsClosed,
+                kind: "zombie-session-write",
+                what: format!("session {session} ended at {at}, and its {} succeeds", entry.txn.op()),
+                before: Some((then, format!("the end of session {session} was committed at {at}"))),
+            });
+        }
+        if !is_error && header.cxid > Xid::ZERO {
+            self.tally.check(Rule::FifoSession);
+            let before = replay.last_effect.insert(session, (header.cxid, zxid, moment));
+            if let Some((xid, at, then)) = before
+                && header.cxid <= xid
+            {
+                broken.push(Broken {
+                    rule: Rule::FifoSession,
+                    kind: "effects-reordered",
+                    what: format!("request {} of session {session} takes effect behind its request {xid}", header.cxid),
+                    before: Some((then, format!("request {xid} took effect at {at}"))),
+                });
+            }
+        }
+        let mut changes = Vec::new();
+        match (&entry.txn, asked.as_deref()) {
+            (Txn::Error(error), Some(Ask { ops, .. })) => {
+                self.tally.check(Rule::Cas);
+                if let ([op], ErrorCode::BadVersion) = (&ops[..], error.err) {
+                    replay.check_refusal(op, &mut broken);
+                }
+            }
+            (Txn::Error(_), None) => {}
+            (Txn::Multi(_), _) if is_error => {}
+            (Txn::Multi(parts), asked) => {
+                self.tally.check(Rule::Cas);
+                self.tally.check(Rule::EphemeralOwnerLive);
+                for (at, part) in parts.iter().enumerate() {
+                    let op = asked.and_then(|asked| asked.ops.get(at));
+                    replay.apply(header, part, op, &mut changes, &mut broken);
+                }
+            }
+            (txn, asked) => {
+                self.tally.check(Rule::Cas);
+                self.tally.check(Rule::EphemeralOwnerLive);
+                let op = asked.and_then(|asked| asked.ops.first());
+                replay.apply(header, txn, op, &mut changes, &mut broken);
+            }
+        }
+        if let Txn::CloseSession(_) = entry.txn {
+            replay.closed.insert(session, (zxid, moment));
+            Arc::make_mut(&mut self.conversations).session_closed(session);
+        }
+        Arc::make_mut(&mut self.conversations).paths_changed(&changes);
+        for Broken { rule, kind, what, before } in broken {
+            let story = Story::new(rule, format!("at {zxid} {what}")).kind(kind);
+            let story = match before {
+                Some((then, note)) => story.promise(then, note),
+                None => story,
+            };
+            let violation = story.detected(moment, format!("{zxid} is committed"));
+            self.broken(rule, violation, findings);
+        }
+    }
+
+    /// The committed history was cut: the model starts over. Its rules were held against it before.
+    pub(crate) fn rebuild_replay(&mut self) {
+        let mut replay = Replay::new();
+        for committed in self.canon.iter_from(0) {
+            let Ok(entry) = TxnEntry::decode(&committed.entry) else { continue };
+            let (mut changes, mut broken) = (Vec::new(), Vec::new());
+            let parts = match &entry.txn {
+                Txn::Multi(_) if is_failed_multi(&entry.txn) => &[],
+                Txn::Multi(parts) => &parts[..],
+                Txn::Create(_)
+                | Txn::Create2(_)
+                | Txn::CreateContainer(_)
+                | Txn::CreateTtl(_)
+                | Txn::Delete(_)
+                | Txn::DeleteContainer(_)
+                | Txn::SetData(_)
+                | Txn::Reconfig(_)
+                | Txn::SetAcl(_)
+                | Txn::CreateSession(_)
+                | Txn::CloseSession(_)
+                | Txn::Error(_)
+                | Txn::Check(_) => std::slice::from_ref(&entry.txn),
+            };
+            for part in parts {
+                replay.apply(&entry.header, part, None, &mut changes, &mut broken);
+            }
+            if let Txn::CloseSession(_) = entry.txn {
+                replay.closed.insert(entry.header.session, (committed.zxid, committed.moment));
+            }
+        }
+        self.replay = Arc::new(replay);
+    }
+}
+
+fn is_failed_multi(txn: &Txn) -> bool {
+    match txn {
+        Txn::Multi(parts) => parts.iter().any(|part| matches!(part, Txn::Error(_))),
+        Txn::Create(_)
+        | Txn::Create2(_)
+        | Txn::CreateContainer(_)
+        | Txn::CreateTtl(_)
+        | Txn::Delete(_)
+        | Txn::DeleteContainer(_)
+        | Txn::SetData(_)
+        | Txn::Reconfig(_)
+        | Txn::SetAcl(_)
+        | Txn::CreateSession(_)
+        | Txn::CloseSession(_)
+        | Txn::Error(_)
+        | Txn::Check(_) => false,
+    }
+}

@@ -1,0 +1,162 @@
+//! C02, C10, C11.
+
+use jute::quorum::QuorumPacket;
+
+use super::*;
+
+#[test]
+fn c10_fires_when_an_ack_leaves_before_its_sync() {
+    // M01.
+    let run = |synced: bool| {
+        let mut stage = Stage::led();
+        let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
+        stage.propose(0, 1, &entry);
+        stage.log(1, &entry);
+        if synced {
+            stage.sync(1);
+        }
+        stage.send(1, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
+        stage
+    };
+    assert_eq!(run(true).fired(), Vec::<&str>::new());
+    let early = run(false);
+    assert_eq!(early.only().invariant, "C10");
+    assert_eq!(
+        early.only().headline,
+        "zk2 acknowledged 0x100000003 (create /b) which is in its page cache only: a loss of power now loses it"
+    );
+}
+
+#[test]
+fn c10_fires_when_an_ack_leaves_before_its_write() {
+    let mut stage = Stage::led();
+    stage.propose(0, 1, &create(zxid(1, 3), SESSION, 0, "/b", false));
+    stage.send(1, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
+    assert_eq!(stage.only().invariant, "C10");
+}
+
+#[test]
+fn c10_is_relaxed_for_the_tail_of_an_earlier_life() {
+    let mut stage = Stage::led();
+    let tail = create(zxid(1, 3), SESSION, 0, "/b", false);
+    stage.propose(0, 1, &tail);
+    stage.log(1, &tail);
+    stage.kill(1, 2);
+    stage.join(1, 0, 1);
+    assert_eq!(stage.fired(), Vec::<&str>::new());
+    assert!(stage.relaxed("C10") > 0);
+    assert!(stage.oracle.notes().next().is_some(), "the hole is told");
+}
+
+/// zk3 was away for one transaction and is brought up to date by DIFF.
+fn learner_behind(stage: &mut Stage) -> Bytes {
+    let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
+    stage.log_and_sync(0, &entry);
+    stage.propose(0, 1, &entry);
+    stage.log_and_sync(1, &entry);
+    stage.pass(1, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
+    stage.say_committed(0, zxid(1, 3));
+    stage.kill(0, 2);
+    stage.begin_to_lead(1, 2);
+    stage.promise(2, 1, 2);
+    stage.pass(1, 2, &QuorumPacket::Diff { zxid: zxid(1, 3) });
+    stage.propose(1, 2, &entry);
+    stage.pass(1, 2, &QuorumPacket::Commit { zxid: zxid(1, 3) });
+    stage.new_leader(1, 2, 2);
+    entry
+}
+
+#[test]
+fn c11_fires_when_the_epoch_is_written_before_the_transactions() {
+    // M02, ZOOKEEPER-4643.
+    let mut stage = Stage::led();
+    let entry = learner_behind(&mut stage);
+    let mut correct = Stage {
+        oracle: stage.oracle.clone(),
+        disks: stage.disks.clone(),
+        event: stage.event,
+        tickets: stage.tickets,
+        logs: stage.logs.clone(),
+        ..Stage::new()
+    };
+    stage.write_epoch(2, "currentEpoch", 2);
+    assert_eq!(stage.only().invariant, "C11");
+    assert!(
+        stage.only().headline.starts_with("zk3 wrote currentEpoch 2 without 0x100000003"),
+        "{}",
+        stage.only().headline
+    );
+
+    correct.log_and_sync(2, &entry);
+    correct.apply(2, zxid(1, 3));
+    correct.write_epoch(2, "currentEpoch", 2);
+    correct.send(2, 1, &QuorumPacket::Ack { zxid: zxid(2, 0) });
+    assert_eq!(correct.fired(), Vec::<&str>::new());
+}
+
+#[test]
+fn c11_then_c13_fire_when_the_server_crashes_in_between_and_leads() {
+    let mut stage = Stage::led();
+    stage.connect(0, END, SESSION);
+    learner_behind(&mut stage);
+    stage.ask(0, END, 1, Request::Delete(jute::client::DeleteRequest { path: "/b".to_owned(), version: Version::ANY }));
+    stage.reply(0, END, 1, zxid(1, 3), None);
+    stage.write_epoch(2, "currentEpoch", 2);
+    stage.kill(2, 2);
+    stage.lead(2, 3);
+    assert_eq!(stage.fired()[..2], ["C11", "C13"]);
+}
+
+#[test]
+fn c11_fires_when_newleader_is_acknowledged_without_its_epoch() {
+    let mut stage = Stage::led();
+    let entry = learner_behind(&mut stage);
+    stage.log_and_sync(2, &entry);
+    stage.send(2, 1, &QuorumPacket::Ack { zxid: zxid(2, 0) });
+    assert_eq!(stage.fired(), ["C11"]);
+}
+
+#[test]
+fn c10_fires_when_newleader_is_acknowledged_before_the_snapshot_is_durable() {
+    let run = |is_durable: bool| {
+        let mut stage = Stage::led();
+        stage.promise(2, 0, 2);
+        stage.pass(0, 2, &QuorumPacket::Snap { zxid: zxid(1, 9) });
+        let path = "v/snapshot.100000009";
+        stage.create_file(2, path);
+        stage.write(2, path, &crate::snapshot_file::tests::snapshot());
+        if is_durable {
+            stage.sync_file(2, path);
+        }
+        stage.new_leader(0, 2, 2);
+        stage.write_epoch(2, "currentEpoch", 2);
+        stage.send(2, 0, &QuorumPacket::Ack { zxid: zxid(2, 0) });
+        stage.fired()
+    };
+    assert_eq!(run(true), Vec::<&str>::new());
+    assert_eq!(run(false), ["C11", "C10"]);
+}
+
+#[test]
+fn c02_fires_when_an_epoch_decreases_or_overtakes_its_promise() {
+    let mut stage = Stage::led();
+    stage.write_epoch(1, "acceptedEpoch", 3);
+    assert_eq!(stage.fired(), Vec::<&str>::new());
+    stage.write_epoch(1, "acceptedEpoch", 2);
+    assert_eq!(stage.only().invariant, "C02");
+    let mut stage = Stage::led();
+    let moment = stage.moment(1);
+    stage.oracle.role_entered(moment, 1, Role::Looking);
+    stage.write_epoch(1, "currentEpoch", 2);
+    assert_eq!(stage.only().invariant, "C02");
+}
+
+#[test]
+fn c02_is_relaxed_where_a_rename_was_never_synced() {
+    for (metadata, relaxed) in [(Metadata::Strict, 1), (Metadata::Synchronous, 0)] {
+        let mut stage = Stage::with(true, metadata);
+        stage.write_epoch(1, "acceptedEpoch", 1);
+        stage.lose_power(1, 2);
+        assert_eq!((stage.fired(), stage.relaxed("C02")), (vec![], relaxed), "{metadata:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! V01, V02, V03, and the roles.
+
+use jute::quorum::QuorumPacket;
+use jute::txn::CloseSessionTxn;
+
+use super::*;
+
+fn unsettled(stage: &mut Stage) -> Option<String> {
+    let now = Instant::from_nanos((stage.event + 100) * 1_000_000);
+    stage.oracle.unsettled(now, |_| true)
+}
+
+/// Everything has come right.
+fn settled() -> Stage {
+    let mut stage = Stage::led();
+    stage.connect(0, END, SESSION);
+    stage.commit(&create_session(zxid(1, 3), OTHER));
+    stage.connect(1, END, OTHER);
+    stage.oracle.probe_succeeded(0);
+    stage.oracle.probe_succeeded(1);
+    assert_eq!(unsettled(&mut stage), None);
+    stage
+}
+
+#[test]
+fn v01_names_who_does_not_follow_and_since_when() {
+    let mut stage = settled();
+    stage.kill(2, 2);
+    let what = unsettled(&mut stage).unwrap();
+    assert!(
+        what.starts_with("V01 leader-and-synced: zk3 is not in step with zk1, the leader (zk1 leading epoch 1 for "),
+        "{what}"
+    );
+    assert!(what.contains("zk3 looking for 100 ms"), "{what}");
+    stage.promise(2, 0, 1);
+    stage.pass(0, 2, &QuorumPacket::Diff { zxid: zxid(1, 3) });
+    assert!(unsettled(&mut stage).unwrap().contains("zk3 following zk1, synchronising"));
+    stage.pass(0, 2, &QuorumPacket::UpToDate);
+    assert_eq!(unsettled(&mut stage), None);
+}
+
+#[test]
+fn v01_fires_without_a_leader_and_with_two() {
+    let mut stage = settled();
+    stage.lead_some(1, &[2], 2);
+    assert!(unsettled(&mut stage).unwrap().contains("zk1, zk2 all lead"));
+    stage.kill(0, 2);
+    stage.kill(1, 2);
+    assert!(unsettled(&mut stage).unwrap().contains("no leader is established"));
+}
+
+#[test]
+fn v01_does_not_wait_for_a_server_that_refuses_its_disk() {
+    let mut stage = settled();
+    let moment = stage.moment(2);
+    stage.oracle.refused_to_start(moment, 2);
+    stage.oracle.ended(moment, 2);
+    let now = Instant::from_nanos(stage.event * 1_000_000);
+    assert_eq!(stage.oracle.unsettled(now, |host| host != HostId(2)), None);
+    assert_eq!(stage.oracle.notes().count(), 1);
+}
+
+#[test]
+fn v01_waits_until_all_have_applied_all() {
+    let mut stage = settled();
+    let entry = create(zxid(1, 4), SESSION, 0, "/b", false);
+    for voter in 0..3 {
+        stage.log_and_sync(voter, &entry);
+    }
+    stage.say_committed(0, zxid(1, 4));
+    stage.apply(0, zxid(1, 4));
+    assert!(unsettled(&mut stage).unwrap().contains("zk2 has applied 3 of 4 committed transactions"));
+}
+
+#[test]
+fn v02_names_the_client_whose_write_does_not_complete() {
+    let mut stage = settled();
+    stage.oracle.probed = 1;
+    let what = unsettled(&mut stage).unwrap();
+    assert!(what.starts_with("V02 writes-complete: no new write of c2 has succeeded"), "{what}");
+}
+
+#[test]
+fn v03_names_the_session_that_outlives_its_client_or_is_gone() {
+    let mut stage = settled();
+    stage.commit(&create_session(zxid(1, 4), SessionId::new(0xc)));
+    let what = unsettled(&mut stage).unwrap();
+    assert!(what.starts_with("V03 sessions-settle: session 0xc belongs to no live client"), "{what}");
+    let close =
+        |zxid, session| entry_of(zxid, session, 0, Txn::CloseSession(Some(CloseSessionTxn { paths: Vec::new() })));
+    stage.commit(&close(zxid(1, 5), SessionId::new(0xc)));
+    assert_eq!(unsettled(&mut stage), None);
+    stage.commit(&close(zxid(1, 6), OTHER));
+    let what = unsettled(&mut stage).unwrap();
+    assert!(what.starts_with("V03 sessions-settle: session 0xb of c2 is gone"), "{what}");
+}
+
+#[test]
+fn every_role_is_known_and_resolves_when_somebody_has_it() {
+    let mut stage = settled();
+    let resolved: Vec<&str> =
+        crate::ROLES.iter().map(|(role, _)| *role).filter(|role| stage.oracle.role(role).is_some()).collect();
+    assert_eq!(resolved, ["leader", "a-follower", "last-follower", "laggard", "session-holder"]);
+    assert_eq!(stage.oracle.role("a-follower"), Some(HostId(1)));
+    assert_eq!(stage.oracle.role("emperor"), None);
+    stage.kill(1, 2);
+    assert_eq!(stage.oracle.role("looking"), Some(HostId(1)));
+    stage.promise(1, 0, 1);
+    stage.pass(0, 1, &QuorumPacket::Diff { zxid: zxid(1, 3) });
+    assert_eq!(stage.oracle.role("synchronising"), Some(HostId(1)));
+    let moment = stage.moment(2);
+    stage.oracle.role_entered(moment, 2, Role::Leading);
+    assert_eq!(stage.oracle.role("leading-candidate"), Some(HostId(2)));
+}
+
+#[test]
+fn a_fork_of_the_judges_goes_its_own_way() {
+    let mut stage = settled();
+    let fork = stage.oracle.clone();
+    stage.commit(&create(zxid(1, 4), SESSION, 0, "/b", false));
+    assert_eq!((stage.oracle.committed(), fork.committed()), (4, 3));
+    let checks = |oracle: &Oracle| oracle.checks().iter().map(|check| check.times).sum::<u64>();
+    assert!(checks(&stage.oracle) > checks(&fork));
+}

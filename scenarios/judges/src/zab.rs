@@ -1,0 +1,506 @@
+//! Judges of the broadcast: C01, C03, C04, C08, C09, C13, C14.
+
+use std::sync::Arc;
+
+use engine::{FieldValue, Findings};
+use jute::{PeerEpoch, Zxid};
+
+use crate::canon::Content;
+use crate::durability::NAME_NOT_SYNCED;
+use crate::moment::Story;
+use crate::oracle::{Look, Oracle, Todo};
+use crate::server::{Alignment, Lack, Memory, Mode, Role};
+use crate::{Excuse, Moment, Rule};
+
+impl Oracle {
+    /// A voter enters a role.
+    pub fn role_entered(&mut self, moment: Moment, voter: usize, role: Role) {
+        let epoch = self.canon.epoch();
+        let server = self.server_mut(voter);
+        server.enter(role, moment.at);
+        match role {
+            Role::Standalone => server.leads = Some(epoch),
+            // It loads its database anew: whatever is in its log is in its tree.
+            Role::Leading => {
+                let canon = Arc::clone(&self.canon);
+                self.server_mut(voter).memory_from_disk(&canon);
+            }
+            Role::Down | Role::Looking | Role::Following => {}
+        }
+    }
+
+    /// The bytes of a transaction are seen, in a proposal or a log: they must be those seen before (ZK-I02).
+    pub(crate) fn see(
+        &mut self,
+        moment: Moment,
+        zxid: Zxid,
+        digest: u64,
+        entry: &bytes::Bytes,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::PrefixAgreement);
+        if let Content::Differs(first) = Arc::make_mut(&mut self.canon).see(zxid, digest, entry, moment) {
+            let headline = format!(
+                "zxid {zxid} names two transactions: {} and {}",
+                self.describe(zxid),
+                crate::describe::describe(entry)
+            );
+            let story = Story::new(Rule::PrefixAgreement, headline)
+                .first_wrong(first, format!("{} had it first", self.name(first.host)))
+                .kind("one-zxid-two-transactions")
+                .detected(moment, format!("{} has other bytes", self.name(moment.host)));
+            self.broken(Rule::PrefixAgreement, story, findings);
+        }
+    }
+
+    /// A quorum acknowledged NEWLEADER: a leader begins to broadcast.
+    pub fn established(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+        self.tally.check(Rule::OneLeaderPerEpoch);
+        match self.leaders.get(&epoch).copied() {
+            Some(first) if first.host != moment.host => {
+                let headline = format!(
+                    "{} and {} are both established as the leader of epoch {epoch}",
+                    self.name(first.host),
+                    self.name(moment.host)
+                );
+                let story = Story::new(Rule::OneLeaderPerEpoch, headline)
+                    .first_wrong(first, format!("{} was established", self.name(first.host)))
+                    .kind("two-established")
+                    .detected(moment, format!("{} is established too", self.name(moment.host)));
+                self.broken(Rule::OneLeaderPerEpoch, story, findings);
+            }
+            Some(_) => {}
+            None => {
+                self.leaders.insert(epoch, moment);
+            }
+        }
+        self.note_other_leaders(voter, epoch, findings);
+        self.take_over(moment, voter, epoch, findings);
+        let contains = self.canon.len();
+        let server = self.server_mut(voter);
+        server.leads = Some(epoch);
+        server.memory = Memory { contains, beyond: Vec::new() };
+        self.todo.push(Todo::Established { voter, epoch, moment });
+    }
+
+    /// A standalone server has read its disk back: what it has is the history.
+    pub fn recovered(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+        if self.roster.is_standalone() {
+            self.take_over(moment, voter, epoch, findings);
+            let contains = self.canon.len();
+            let server = self.server_mut(voter);
+            server.leads = Some(epoch);
+            server.memory = Memory { contains, beyond: Vec::new() };
+        }
+    }
+
+    /// The history of a leader replaces that of the ensemble: it must contain all that was committed, and what it has beyond
+    /// becomes committed with it.
+    fn take_over(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+        self.tally.check(Rule::PrimaryIntegrity);
+        self.tally.check(Rule::NoAckedLoss);
+        let canon = Arc::clone(&self.canon);
+        let Alignment { contains, foreign, .. } = self.server_mut(voter).align(&canon);
+        drop(canon);
+        if let Some(zxid) = foreign {
+            let headline = format!(
+                "{} leads epoch {epoch} with {zxid} ({}) in its history, which was never committed and stands before what was",
+                self.voter_name(voter),
+                self.describe(zxid)
+            );
+            let story = Story::new(Rule::PrefixAgreement, headline)
+                .kind("leader-with-foreign-transaction")
+                .detected(moment, "it is established");
+            self.broken(Rule::PrefixAgreement, story, findings);
+        }
+        if contains < self.canon.len() {
+            self.lost(moment, voter, epoch, contains, findings);
+            self.cut_canon(contains);
+        }
+        let canon = Arc::clone(&self.canon);
+        let Alignment { tail, .. } = self.server_mut(voter).align(&canon);
+        drop(canon);
+        for zxid in tail {
+            Arc::make_mut(&mut self.canon).commit(zxid, moment);
+            self.replay_last(moment, findings);
+        }
+        Arc::make_mut(&mut self.canon).seal(epoch);
+    }
+
+    /// A leader lacks committed transactions, from this place on.
+    pub(crate) fn lost(
+        &mut self,
+        moment: Moment,
+        voter: usize,
+        epoch: PeerEpoch,
+        from: usize,
+        findings: &mut Findings,
+    ) {
+        let first = self.canon.get(from).expect("it is missing").clone();
+        let acked = self.canon.iter_from(from).find(|it| it.acked.is_some()).cloned();
+        let leader = self.voter_name(voter).to_owned();
+        let count = self.canon.len() - from;
+        if let Some(because) = self.excuse(from, moment) {
+            let lost = acked.as_ref().unwrap_or(&first);
+            let headline = format!(
+                "{leader} leads epoch {epoch} without {count} committed transactions, from {} ({}) on",
+                lost.zxid,
+                self.describe(lost.zxid)
+            );
+            let rule = if acked.is_some() { Rule::NoAckedLoss } else { Rule::PrimaryIntegrity };
+            self.tally.relax(rule, "a quorum lost what it had in its page cache when power went");
+            self.tally.excuse(Excuse { rule, headline, because, moment });
+            return;
+        }
+        let holders = format!("committed: durable on {}", self.roster.names(first.holders));
+        if let Some(it) = acked {
+            let (ack, session) = it.acked.expect("it was found by that");
+            let what = self.describe(it.zxid);
+            let headline = format!(
+                "{} ({what}) was acknowledged to {} and is not in the history of {leader}, leader of epoch {epoch}",
+                it.zxid,
+                self.name(ack.host)
+            );
+            let story = Story::new(Rule::NoAckedLoss, headline)
+                .other(it.moment, format!("{} committed: durable on {}", it.zxid, self.roster.names(it.holders)))
+                .promise(ack, format!("{what} was acknowledged to session {session} at {}", it.zxid))
+                .kind("acknowledged-write")
+                .kind("established-leader")
+                .detected(moment, format!("{leader} is established; its history ends before {}", first.zxid));
+            self.broken(Rule::NoAckedLoss, story, findings);
+        }
+        let headline = format!(
+            "{leader} leads epoch {epoch} without {} ({}), which was committed before; {count} transactions are missing",
+            first.zxid,
+            self.describe(first.zxid)
+        );
+        let story = Story::new(Rule::PrimaryIntegrity, headline)
+            .promise(first.moment, format!("{} {holders}", first.zxid))
+            .kind("established-leader")
+            .detected(moment, format!("{leader} is established"));
+        self.broken(Rule::PrimaryIntegrity, story, findings);
+    }
+
+    /// The excuse procedure (invariants-and-faults.md §2.8): a loss is excused if enough of those who had the transaction in
+    /// their page cache, but not durable, lost it with their power that a quorum can be formed without it.
+    fn excuse(&self, at: usize, now: Moment) -> Option<Vec<(Moment, String)>> {
+        let lost = self.canon.get(at)?;
+        let mut because = Vec::new();
+        let mut losers = 0_u32;
+        for (voter, server) in self.servers.iter().enumerate() {
+            let bit = 1 << voter;
+            if lost.loggers & bit == 0 || lost.holders & bit != 0 {
+                continue;
+            }
+            let loss =
+                server.losses.iter().find(|loss| loss.moment.event <= now.event && loss.zxids.contains(&lost.zxid));
+            if let Some(loss) = loss {
+                losers |= bit;
+                let why = if self.roster.ensemble.force_sync { "it was never synced" } else { "forceSync=no" };
+                because.push((loss.moment, format!("{} lost power and {}: {why}", self.voter_name(voter), lost.zxid)));
+            }
+        }
+        let all = u32::MAX >> (32 - self.servers.len());
+        let without = (all & !(lost.loggers & !losers)).count_ones() as usize;
+        (losers != 0 && without >= self.roster.ensemble.quorum()).then_some(because)
+    }
+
+    /// What is lost is lost: the history goes on without it.
+    fn cut_canon(&mut self, len: usize) {
+        Arc::make_mut(&mut self.canon).cut(len);
+        for voter in 0..self.servers.len() {
+            self.server_mut(voter).committed_was_cut(len);
+        }
+        self.rebuild_replay();
+    }
+
+    /// A leader saw a quorum of acknowledgements (or says so to its followers).
+    pub fn committed_by(&mut self, moment: Moment, voter: usize, zxid: Zxid, findings: &mut Findings) {
+        if self.canon.position(zxid).is_some() {
+            return;
+        }
+        self.tally.check(Rule::NoGap);
+        let last = self.canon.last_zxid();
+        let leader = self.voter_name(voter).to_owned();
+        if zxid < last || zxid.epoch() < self.canon.epoch() {
+            let epoch = self.canon.epoch();
+            let headline = format!(
+                "{leader} committed {zxid} ({}), which the leader of epoch {epoch} does not have",
+                self.describe(zxid)
+            );
+            let story = Story::new(Rule::PrimaryIntegrity, headline);
+            let story = match self.leaders.get(&epoch) {
+                Some(&established) => {
+                    story.first_wrong(established, format!("{} was established", self.name(established.host)))
+                }
+                None => story,
+            };
+            let violation = story.kind("commit-of-deposed-leader").detected(moment, "a quorum acknowledged it");
+            self.broken(Rule::PrimaryIntegrity, violation, findings);
+            return;
+        }
+        let first = self.roster.ensemble.initial_counter.unwrap_or(0).saturating_add(1);
+        let expected = if zxid.epoch() == last.epoch() { last.next() } else { Zxid::new(zxid.epoch(), first) };
+        if zxid != expected {
+            let headline = format!("{leader} committed {zxid} where {expected} had to come: a hole in the history");
+            let story = Story::new(Rule::NoGap, headline).kind("leader-commits-with-hole");
+            let story = match self.canon.last() {
+                Some(last) => story.other(last.moment, format!("{} was the last committed before", last.zxid)),
+                None => story,
+            };
+            let violation = story.detected(moment, format!("{} is committed", self.describe(zxid)));
+            self.broken(Rule::NoGap, violation, findings);
+        }
+        Arc::make_mut(&mut self.canon).commit(zxid, moment);
+        self.replay_last(moment, findings);
+        self.todo.push(Todo::Committed { zxid, moment });
+    }
+
+    /// A server applied a transaction to its tree.
+    pub fn applied(&mut self, moment: Moment, voter: usize, zxid: Zxid, tree_digest: u64, findings: &mut Findings) {
+        if self.roster.is_standalone() && self.canon.position(zxid).is_none() {
+            // Nobody else has to agree.
+            self.committed_by(moment, voter, zxid, findings);
+        }
+        self.tally.check(Rule::NoGap);
+        self.tally.check(Rule::PrefixAgreement);
+        let canon = Arc::clone(&self.canon);
+        let server = Arc::make_mut(&mut self.servers[voter]);
+        let last = server.memory.last(&canon);
+        let wrong_before = server.memory.settle(&canon);
+        let serves = server.serves();
+        if !serves && zxid <= last && server.sync.as_ref().is_some_and(|sync| sync.mode == Mode::Snap) {
+            // A leader goes on while it decides to send a snapshot: what is in it already comes once more, and is repaired by
+            // what follows (zookeeper.md §3.4, §9.4).
+            return;
+        }
+        let memory = &mut server.memory;
+        let next = if memory.beyond.is_empty() { canon.get(memory.contains).map(|it| it.zxid) } else { None };
+        let story = match next {
+            Some(expected) if expected == zxid => {
+                memory.contains += 1;
+                None
+            }
+            Some(expected) if zxid > expected => {
+                memory.contains = canon.count_to(zxid);
+                Some((Rule::NoGap, "applied-with-hole", format!("without {expected} before it")))
+            }
+            Some(_) => Some((
+                Rule::PrefixAgreement,
+                if canon.position(zxid).is_some() { "applied-twice" } else { "applied-uncommitted" },
+                format!("behind {last}"),
+            )),
+            None if zxid <= last => Some((Rule::NoGap, "applied-twice", format!("behind {last}"))),
+            None => {
+                let follows = zxid.epoch() > last.epoch() || zxid.value() == last.value() + 1;
+                memory.beyond.push(zxid);
+                if serves {
+                    memory.beyond.clear();
+                    Some((Rule::PrefixAgreement, "applied-uncommitted", "which no quorum has settled on".to_owned()))
+                } else if follows {
+                    None
+                } else {
+                    Some((Rule::NoGap, "applied-with-hole", format!("right behind {last}")))
+                }
+            }
+        };
+        // Nothing may share the history while it grows.
+        drop(canon);
+        let story = wrong_before
+            .map(|zxid| {
+                (Rule::PrefixAgreement, "applied-uncommitted", format!("behind {zxid}, which was not committed"))
+            })
+            .or(story);
+        if let Some((rule, kind, how)) = story {
+            let headline = format!("{} applied {zxid} ({}) {how}", self.voter_name(voter), self.describe(zxid));
+            let mut story =
+                Story::new(rule, headline).kind(kind).kind(if serves { "serving" } else { "synchronising" });
+            if let Some(sync) = &self.servers[voter].sync {
+                let leader = self.name(sync.leader);
+                story =
+                    story.other(sync.began, format!("its synchronisation with {leader} by {} began", sync.mode.name()));
+            }
+            self.broken(rule, story.detected(moment, "it is in its tree"), findings);
+        }
+        self.compare_trees(moment, voter, zxid, tree_digest, findings);
+    }
+
+    /// The tree after a transaction is the same on every server (C14).
+    pub(crate) fn compare_trees(
+        &mut self,
+        moment: Moment,
+        voter: usize,
+        zxid: Zxid,
+        digest: u64,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.canon.position(zxid) else { return };
+        self.tally.check(Rule::TreeDeterminism);
+        match self.canon.get(at).and_then(|it| it.tree) {
+            Some((first, _)) if first == digest => {}
+            Some((first, then)) => {
+                let (one, other) = (self.name(then.host).to_owned(), self.voter_name(voter).to_owned());
+                let headline = format!(
+                    "after {zxid} ({}) the trees of {one} and {other} differ: {first:#x} and {digest:#x}",
+                    self.describe(zxid)
+                );
+                let story = Story::new(Rule::TreeDeterminism, headline)
+                    .other(then, format!("{one} applied it"))
+                    .kind("digest-differs")
+                    .detected(moment, format!("{other} applied it"));
+                self.broken(Rule::TreeDeterminism, story, findings);
+            }
+            None => {
+                Arc::make_mut(&mut self.canon).get_mut(at).expect("it has a place").tree = Some((digest, moment));
+            }
+        }
+    }
+
+    /// A follower may serve its clients: what is in its tree must be committed by now.
+    pub(crate) fn up_to_date(
+        &mut self,
+        moment: Moment,
+        voter: usize,
+        leader: machine::HostId,
+        findings: &mut Findings,
+    ) {
+        let canon = Arc::clone(&self.canon);
+        let server = Arc::make_mut(&mut self.servers[voter]);
+        server.follows = Some(leader);
+        let wrong = server.memory.settle(&canon).or_else(|| server.memory.beyond.first().copied());
+        self.tally.check(Rule::PrefixAgreement);
+        if let Some(zxid) = wrong {
+            self.server_mut(voter).memory.beyond.clear();
+            let headline = format!(
+                "{} may serve its clients with {zxid} ({}) in its tree, which was not committed",
+                self.voter_name(voter),
+                self.describe(zxid)
+            );
+            let story = Story::new(Rule::PrefixAgreement, headline)
+                .kind("serves-uncommitted")
+                .detected(moment, format!("UPTODATE of {}", self.name(leader)));
+            self.broken(Rule::PrefixAgreement, story, findings);
+        }
+    }
+
+    /// C09: a quorum has a committed transaction durable.
+    pub(crate) fn check_commit(&mut self, zxid: Zxid, moment: Moment, look: &impl Look, findings: &mut Findings) {
+        self.tally.check(Rule::QuorumDurable);
+        let (mut holders, mut unnamed, mut inherited, mut cached) = (0_u32, 0_u32, 0_u32, 0_u32);
+        for voter in 0..self.servers.len() {
+            let bit = 1 << voter;
+            let server = Arc::make_mut(&mut self.servers[voter]);
+            match server.lacks(zxid, look.disk(server.host)) {
+                None => holders |= bit,
+                Some(Lack::Unnamed(_)) => unnamed |= bit,
+                Some(Lack::Inherited(_) | Lack::Abandoned(_)) => inherited |= bit,
+                Some(Lack::Cached(_)) => cached |= bit,
+                Some(Lack::Missing(_)) => {}
+            }
+        }
+        if let Some(at) = self.canon.position(zxid) {
+            let committed = Arc::make_mut(&mut self.canon).get_mut(at).expect("it has a place");
+            committed.holders = holders;
+            committed.loggers = holders | unnamed | inherited | cached;
+        }
+        let quorum = self.roster.ensemble.quorum();
+        if holders.count_ones() as usize >= quorum {
+            return;
+        }
+        if (holders | unnamed).count_ones() as usize >= quorum {
+            self.tally.relax(Rule::QuorumDurable, NAME_NOT_SYNCED);
+            self.tally.note(NAME_NOT_SYNCED, moment);
+            return;
+        }
+        let inherited = inherited | unnamed;
+        if (holders | inherited).count_ones() as usize >= quorum {
+            self.tally.relax(Rule::QuorumDurable, INHERITED);
+            self.tally.note(INHERITED, moment);
+            return;
+        }
+        if !self.roster.ensemble.force_sync && (holders | inherited | cached).count_ones() as usize >= quorum {
+            self.tally.relax(Rule::QuorumDurable, NO_FORCE_SYNC);
+            return;
+        }
+        let headline = format!(
+            "{} committed {zxid} ({}) while only {} of {} voters had it durable: {}",
+            self.name(moment.host),
+            self.describe(zxid),
+            holders.count_ones(),
+            self.servers.len(),
+            self.roster.names(holders)
+        );
+        let story = Story::new(Rule::QuorumDurable, headline)
+            .kind("leader")
+            .kind(if cached == 0 { "too-few-logged" } else { "not-synced" })
+            .detected(moment, format!("in the page cache only: {}", self.roster.names(inherited | cached)));
+        self.broken(Rule::QuorumDurable, story, findings);
+    }
+
+    /// C09 of a leader's first history: a quorum said that it has it.
+    pub(crate) fn check_established(
+        &mut self,
+        voter: usize,
+        epoch: PeerEpoch,
+        moment: Moment,
+        look: &impl Look,
+        findings: &mut Findings,
+    ) {
+        self.touch_all(voter, moment, look);
+        self.note_longer_logs(voter, findings);
+        self.tally.check(Rule::QuorumDurable);
+        let acks = self.new_leader_acks.remove(&epoch).unwrap_or(0) | 1 << voter;
+        self.new_leader_acks.retain(|&other, _| other > epoch);
+        if acks.count_ones() as usize >= self.roster.ensemble.quorum() {
+            return;
+        }
+        let headline = format!(
+            "{} is established as the leader of epoch {epoch}, and only {} acknowledged NEWLEADER",
+            self.voter_name(voter),
+            self.roster.names(acks)
+        );
+        let story = Story::new(Rule::QuorumDurable, headline)
+            .kind("leader")
+            .kind("too-few-newleader-acks")
+            .detected(moment, "it begins to broadcast");
+        self.broken(Rule::QuorumDurable, story, findings);
+    }
+
+    fn note_other_leaders(&mut self, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+        let other = self.servers.iter().enumerate().find(|(at, server)| *at != voter && server.leads.is_some());
+        if let Some((other, server)) = other {
+            let (old, old_epoch) = (self.voter_name(other).to_owned(), server.leads.unwrap_or(PeerEpoch::ZERO));
+            let new = self.voter_name(voter).to_owned();
+            let fields = || {
+                vec![
+                    ("deposed", FieldValue::Text(old)),
+                    ("deposed_epoch", FieldValue::Uint(u64::from(old_epoch.value()))),
+                    ("leader", FieldValue::Text(new)),
+                    ("epoch", FieldValue::Uint(u64::from(epoch.value()))),
+                ]
+            };
+            self.arise("two-leaders", fields, findings);
+        }
+    }
+
+    fn note_longer_logs(&mut self, voter: usize, findings: &mut Findings) {
+        let last = self.canon.last_zxid();
+        let longer = self.servers.iter().enumerate().find(|(at, server)| {
+            // Beyond what the leader has, or beside it: a proposal of an earlier leader that it lacks.
+            *at != voter && {
+                let theirs = server.log.last_zxid();
+                theirs > last || (theirs > Zxid::ZERO && self.canon.position(theirs).is_none())
+            }
+        });
+        if let Some((other, server)) = longer {
+            let (name, zxid) = (self.voter_name(other).to_owned(), server.log.last_zxid());
+            let fields = || vec![("server", FieldValue::Text(name)), ("zxid", FieldValue::Hex(zxid.value()))];
+            self.arise("longer-log-elsewhere", fields, findings);
+        }
+    }
+}
+
+/// Why a copy in the page cache of a restarted server counts.
+pub(crate) const INHERITED: &str = "a log tail of an earlier life of the process is in the page cache only, and real servers never sync it again (known hole, zookeeper.md §9.6)";
+/// Why a copy in the page cache counts.
+pub(crate) const NO_FORCE_SYNC: &str = "forceSync=no: an acknowledgement promises the page cache only";

@@ -1,0 +1,36 @@
+//! The scenarios that come with the command.
+
+/// A scenario of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its file.
+    pub text: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($name:literal),* $(,)?) => {
+        /// Every scenario of the catalogue, the simplest first.
+        pub const SCENARIOS: &[Entry] =
+            &[$(Entry { name: $name, text: include_str!(concat!("../catalogue/", $name, ".toml")) }),*];
+    };
+}
+
+catalogue![
+    "steady",
+    "leader-crash",
+    "leader-pause",
+    "ensemble-split",
+    "session-expiry",
+    "power-loss",
+    "rolling-restart",
+    "slow-disk",
+    "lock-under-faults",
+];
+
+/// The scenario of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<Entry> {
+    SCENARIOS.iter().copied().find(|entry| entry.name == name)
+}

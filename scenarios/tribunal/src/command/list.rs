@@ -1,0 +1,139 @@
+//! `tribunal list`.
+
+use std::fmt::Write as _;
+
+use clap::{Args, ValueEnum};
+use coordinator::Defect;
+use machine::Describe as _;
+use tribunal::{Changes, Prepared, SCENARIOS, Source, report};
+use world::{Fact, ZooCfg};
+
+use super::{Failure, print};
+
+/// Lists what there is: scenarios, defects, invariants, marks, faults, facts, roles, configuration keys.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tribunal list\n  tribunal list invariants\n  tribunal list config")]
+pub(crate) struct List {
+    /// What to list.
+    #[arg(value_enum, default_value_t = What::Scenarios)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Scenarios of the catalogue.
+    Scenarios,
+    /// Historical bugs that can be switched on.
+    Defects,
+    /// Rules that are held against every run.
+    Invariants,
+    /// Situations a good campaign reaches.
+    Marks,
+    /// What a rule of a schedule can do.
+    Faults,
+    /// What a rule of a schedule can wait for.
+    Facts,
+    /// Whom a rule of a schedule can name by what they are.
+    Roles,
+    /// Keys of zoo.cfg, with their defaults, modelled or not.
+    Config,
+}
+
+impl List {
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let text = match self.what {
+            What::Scenarios => scenarios()?,
+            What::Defects => rows(Defect::ALL.iter().map(|defect| (defect.id(), defect.about()))),
+            What::Invariants => rows(judges::Rule::ALL.iter().map(|rule| (rule.id(), rule.doc().statement))),
+            What::Marks => report::mark_names().join("\n") + "\n",
+            What::Faults => rows(FAULTS.iter().copied()),
+            What::Facts => {
+                let mut text = Fact::kinds().join("\n") + "\n";
+                text.push_str(&rows(judges::SITUATIONS.iter().copied()));
+                text
+            }
+            What::Roles => rows(judges::ROLES.iter().copied()),
+            What::Config => config(),
+        };
+        print(&text);
+        Ok(0)
+    }
+}
+
+/// Every fault, by an example of how a file says it; a test reads each of them.
+const FAULTS: &[(&str, &str)] = &[
+    ("kill", r#"do = { kill = { target = { role = "leader" }, restart-after = "1s..3s" } }"#),
+    ("power-loss", r#"do = { power-loss = { target = { any-of = "coordinators" }, down-for = "2s" } }"#),
+    ("terminate", r#"do = { terminate = { target = { host = "zk1" }, restart-after = "1s" } }"#),
+    ("pause", r#"do = { pause = { target = { role = "leader" }, for = "8s" } }"#),
+    ("freeze", r#"do = { freeze = { target = { host = "zk2" }, for = "8s" } }"#),
+    ("cut", r#"do = { cut = { from = { group = "clients" }, to = { role = "leader" }, one-way = true, for = "5s" } }"#),
+    ("partition", r#"do = { partition = { groups = [[{ minority-of = "coordinators" }], [{ rest-of = "coordinators" }]], for = "5s" } }"#),
+    ("isolate", r#"do = { isolate = { target = { this = true }, for = "5s" } }"#),
+    ("reset", r#"do = { reset = { between = [{ any-of = "clients" }, { group = "coordinators" }] } }"#),
+    ("delay", r#"do = { delay = { from = { host = "zk1" }, to = { everybody = true }, extra = "200ms..1s", for = "5s" } }"#),
+    ("loss", r#"do = { loss = { from = { group = "coordinators" }, to = { group = "coordinators" }, one-in = 10, for = "5s" } }"#),
+    ("disk-error", r#"do = { disk-error = { target = { host = "zk1" }, operation = "sync", times = 1 } }"#),
+    ("disk-full", r#"do = { disk-full = { target = { host = "zk1" }, for = "5s" } }"#),
+    ("slow-disk", r#"do = { slow-disk = { target = { role = "leader" }, factor = 20, stall = "500ms", for = "5s" } }"#),
+    ("clock-drift", r#"do = { clock-drift = { target = { host = "zk1" }, ppm = 50000, for = "10s" } }"#),
+    ("clock-jump", r#"do = { clock-jump = { target = { role = "leader" }, by-ms = -60000 } }"#),
+    ("heal", r#"do = { heal = {} }"#),
+];
+
+fn scenarios() -> Result<String, Failure> {
+    let mut abouts = Vec::new();
+    for entry in SCENARIOS {
+        let prepared = Prepared::new(&Source::catalogue(entry.name)?, &Changes::default())?;
+        abouts.push((entry.name, prepared.scenario.about));
+    }
+    Ok(rows(abouts.iter().map(|(name, about)| (*name, about.as_str()))))
+}
+
+/// Names in a column, what they are behind it, wrapped.
+fn rows<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let mut text = String::new();
+    for (name, about) in rows {
+        let mut line = format!("{name:<width$}");
+        let mut filled = line.len();
+        for word in about.split_whitespace() {
+            if filled + word.len() > 98 {
+                text.push_str(line.trim_end());
+                text.push('\n');
+                line = " ".repeat(width);
+                filled = width;
+            }
+            line.push_str(word);
+            line.push(' ');
+            filled += word.chars().count() + 1;
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn config() -> String {
+    let mut text = String::new();
+    for (key, default, is_modelled) in ZooCfg::known_keys() {
+        let _ = writeln!(text, "{key:<55} {default:<24} {}", if is_modelled { "modelled" } else { "not modelled" });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FAULTS;
+    use engine::Fault;
+
+    #[test]
+    fn every_example_of_a_fault_is_read_and_is_that_fault() {
+        for (name, example) in FAULTS {
+            let mut table: toml::Table = toml::from_str(example).expect("toml");
+            let fault: Fault = table.remove("do").expect("do").try_into().expect("a fault");
+            assert_eq!(fault.name(), *name);
+        }
+    }
+}

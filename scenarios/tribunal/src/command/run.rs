@@ -1,0 +1,166 @@
+//! `tribunal run`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{ArgAction, Args};
+use record::{Outcome, Record};
+use render::Level;
+use tribunal::{Changes, Prepared, Source, Watch, read, report};
+use world::BadInput;
+
+use super::{Failure, TESTBED_AT_FAULT, narrate, print};
+
+/// Runs a scenario with one seed and reports what happened.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tribunal run leader-crash --seed 7
+  tribunal run ./mine.toml --seed 7 --set cluster.coordinators=5
+  tribunal run power-loss --defect ZOOKEEPER-4643 -v
+  tribunal run steady --zoo-cfg /etc/zookeeper/conf/zoo.cfg --verify
+
+A run that does not hold also leaves its record, as JSON, below target/tribunal/.")]
+pub(crate) struct RunArguments {
+    /// A scenario of the catalogue (tribunal list), or a file.
+    scenario: String,
+    /// The seed: the same seed, scenario and configuration give the same run, everywhere.
+    #[arg(long, default_value_t = 0, value_parser = seed)]
+    seed: u64,
+    #[command(flatten)]
+    changes: ChangeArguments,
+    /// Runs twice with a digest of every byte of every message, and compares the traces.
+    #[arg(long)]
+    verify: bool,
+    /// Only the headline and the command that repeats the run.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More of the story; twice for everything.
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+    /// Where a record is written to.
+    #[arg(long, value_name = "DIR", default_value = "target/tribunal")]
+    out: PathBuf,
+    /// Writes the record whatever the outcome.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What changes a scenario without touching its file.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArguments {
+    /// Replaces a value of the scenario, such as duration=10s or workloads.0.clients=5.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Switches a historical bug on, by its public id (tribunal list defects).
+    #[arg(long = "defect", value_name = "ID")]
+    defects: Vec<String>,
+    /// Configures the servers by a real zoo.cfg.
+    #[arg(long, value_name = "FILE")]
+    zoo_cfg: Option<PathBuf>,
+    /// Unknown keys of the zoo.cfg are errors.
+    #[arg(long)]
+    strict_config: bool,
+}
+
+impl ChangeArguments {
+    pub(crate) fn changes(self) -> Result<Changes, BadInput> {
+        let zoo_cfg = self.zoo_cfg.map(|path| read(&path).map(|text| (path.display().to_string(), text))).transpose()?;
+        Ok(Changes { sets: self.sets, defects: self.defects, zoo_cfg, strict_config: self.strict_config })
+    }
+}
+
+/// Decimal, or hexadecimal with `0x`.
+fn seed(text: &str) -> Result<u64, String> {
+    let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u64::from_str_radix(hex, 16));
+    parsed.map_err(|_| "a seed is a whole number from 0 to 18446744073709551615, decimal or 0x…".to_owned())
+}
+
+impl RunArguments {
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Level::Quiet,
+            (false, 0) => Level::Normal,
+            (false, 1) => Level::Verbose,
+            (false, _) => Level::Full,
+        };
+        let source = Source::named(&self.scenario)?;
+        let prepared = Prepared::new(&source, &self.changes.changes()?)?;
+        let watch = Watch { verify: self.verify, ..Watch::FULL };
+        quiet_panics();
+        let run = prepared.run(self.seed, watch)?;
+        let mut record = report::record(&prepared, &run);
+        if self.verify {
+            verify(&prepared, self.seed, &run, &mut record)?;
+        }
+        if level < Level::Full {
+            record.arrows.clear();
+        }
+        print(&render::terminal(&record, level));
+        if record.outcome != Outcome::Held || self.keep {
+            match write(&self.out, &record) {
+                Ok(path) => narrate(&format!("record     {}", path.display())),
+                // The report is out: nothing is lost but the copy, and the status is the run's.
+                Err(error) => narrate(&format!("warning: {error:#}\n  hint: --out DIR writes it elsewhere")),
+            }
+        }
+        Ok(record.outcome.status())
+    }
+}
+
+/// A panic inside a machine is a finding and part of the report; the default hook would print it a second time.
+fn quiet_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // Only the world catches panics; anything else is the testbed's fault and must be seen.
+        if !tribunal::is_running_a_world() {
+            default(info);
+        }
+    }));
+}
+
+/// The same seed again, every byte digested; says which event is the first that differs.
+fn verify(prepared: &Prepared, seed: u64, first: &tribunal::Run, record: &mut Record) -> Result<(), Failure> {
+    let second = prepared.run(seed, Watch { record: true, verify: true })?;
+    if second.outcome.hash == first.outcome.hash {
+        narrate("verified   two runs, the same trace");
+        return Ok(());
+    }
+    let (Some(a), Some(b)) = (first.world.recording(), second.world.recording()) else {
+        return Err(Failure::Other(TESTBED_AT_FAULT, anyhow::anyhow!("a verified run was not recorded")));
+    };
+    let differs = a.events.iter().zip(&b.events).find(|(a, b)| a.hash != b.hash);
+    record.outcome = Outcome::NotDeterministic;
+    record.headline = match differs {
+        Some((a, b)) => format!(
+            "two runs of seed {seed} part at event {}: {} {} on {} at {} against {} {} on {} at {}",
+            a.id, a.name, a.summary, a.host, a.at, b.name, b.summary, b.host, b.at
+        ),
+        None => format!("two runs of seed {seed} have {} and {} events", a.events.len(), b.events.len()),
+    };
+    Ok(())
+}
+
+/// Writes the record; a record of the same run that is there already is replaced, and that is said.
+fn write(directory: &Path, record: &Record) -> anyhow::Result<PathBuf> {
+    let name: String = Path::new(&record.identity.scenario)
+        .file_stem()
+        .map_or_else(|| "run".into(), |stem| stem.to_string_lossy())
+        .into_owned();
+    let config = record.identity.config_digest & 0xFFFF_FFFF;
+    let path = directory.join(format!("{name}-{}-{config:08x}.json", record.identity.seed));
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("the directory {} cannot be made", directory.display()))?;
+    let json = record.to_json();
+    if std::fs::read_to_string(&path).is_ok_and(|there| there != json) {
+        narrate(&format!("replaced   {}: the record of an earlier version of this run", path.display()));
+    }
+    // Written beside and renamed, so that a full disk does not cost the record that was there.
+    let beside = path.with_extension("json.tmp");
+    let written = std::fs::write(&beside, json).and_then(|()| std::fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("the record cannot be written to {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,21 @@
+//! Tribunal puts Kafka and ZooKeeper on trial: the catalogue of scenarios, and the test API.
+//!
+//! ```no_run
+//! // In a test: fifty seeds of a scenario; a broken rule panics with the command that repeats it.
+//! tribunal::check("leader-crash", 0..50);
+//! ```
+//!
+//! The command `tribunal` is built from the same parts: a [`Source`] is [`Prepared`] once and run with any seed; a
+//! [`Run`] becomes a record ([`report::record`]), and a record becomes text.
+
+mod catalogue;
+mod check;
+mod prepared;
+pub mod report;
+mod source;
+mod story;
+
+pub use catalogue::{Entry, SCENARIOS, find};
+pub use check::{Seed, campaign, check, one, seeds};
+pub use prepared::{Changes, Prepared, Run, Watch, ZkWorld, catalogue as names, is_running_a_world};
+pub use source::{Source, read};

@@ -1,0 +1,251 @@
+//! A scenario that is ready to be run with any seed.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use coordinator::Defect;
+use engine::{Catalogue, Options, Outcome, Plan, ScheduleFault, When, World, check_schedule};
+use judges::ZkJudges;
+use machine::{Depth, Describe, Digest, Machine as _};
+use world::{BadInput, CLIENTS, COORDINATORS, Fact, Node, Scenario, Setup, ZooCfg, did_you_mean, load_with};
+
+use crate::source::Source;
+
+/// The world this command runs.
+pub type ZkWorld = World<Node, ZkJudges>;
+
+/// Events a run may take off its queue before it is undecided.
+const STEP_BUDGET: u64 = 200_000_000;
+
+/// Worlds that are running in this process: inside them a panic is caught, and is a finding.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// True while a world runs: a panic then is a finding of that run, and no news for a panic hook.
+#[must_use]
+pub fn is_running_a_world() -> bool {
+    RUNNING.load(Ordering::SeqCst) > 0
+}
+
+/// What a user may change about a scenario without touching its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// `key=value` overrides.
+    pub sets: Vec<String>,
+    /// Defects to switch on, by public id.
+    pub defects: Vec<String>,
+    /// A `zoo.cfg`: its path and its text.
+    pub zoo_cfg: Option<(String, String)>,
+    /// Unknown keys of the `zoo.cfg` are errors.
+    pub strict_config: bool,
+}
+
+/// A scenario, loaded and checked.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What messages call it.
+    pub name: String,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The `zoo.cfg`, if there is one.
+    pub zoo_cfg: Option<ZooCfg>,
+    /// The arguments behind the scenario's name that make it this one.
+    pub arguments: String,
+}
+
+/// How a run is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Keep the full record.
+    pub record: bool,
+    /// Digest every byte of every message.
+    pub verify: bool,
+}
+
+impl Watch {
+    /// Nothing but the hash, the counts and the marks: for many runs.
+    pub const LIGHT: Self = Self { record: false, verify: false };
+    /// The full record: for one run that somebody reads about.
+    pub const FULL: Self = Self { record: true, verify: false };
+}
+
+/// One run, over.
+#[derive(Debug)]
+pub struct Run {
+    /// What it was made from.
+    pub setup: Setup,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The world at its end.
+    pub world: Box<ZkWorld>,
+}
+
+impl Prepared {
+    /// Loads a scenario and checks all of it: keys, values, schedule, configuration files.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with place and hint.
+    pub fn new(source: &Source, changes: &Changes) -> Result<Self, BadInput> {
+        let mut sets = changes.sets.clone();
+        if !changes.defects.is_empty() {
+            for id in &changes.defects {
+                if Defect::from_id(id).is_none() {
+                    let known: Vec<&str> = Defect::ALL.iter().map(|defect| defect.id()).collect();
+                    return Err(BadInput::new(&format!("--defect {id}"), None, format!("there is no defect `{id}`"))
+                        .hint(did_you_mean(id, &known)));
+                }
+            }
+            let quoted: Vec<String> = changes.defects.iter().map(|id| format!("\"{id}\"")).collect();
+            sets.push(format!("cluster.defects=[{}]", quoted.join(", ")));
+        }
+        let scenario = load_with(&source.name, &source.text, &sets)?;
+        let file = match (&changes.zoo_cfg, &scenario.cluster.zoo_cfg) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(named)) => Some(source.beside(named)?),
+            (None, None) => None,
+        };
+        let zoo_cfg = file.map(|(name, text)| ZooCfg::parse(&name, &text)).transpose()?;
+        if changes.strict_config
+            && let Some(cfg) = &zoo_cfg
+            && let Some(remark) = cfg.unknown.first()
+        {
+            return Err(BadInput::new(&cfg.file, Some(remark.line), format!("the key {} is {}", remark.key, remark.text)));
+        }
+        let prepared = Self { name: source.name.clone(), scenario, zoo_cfg, arguments: arguments(changes) };
+        prepared.check(source)?;
+        Ok(prepared)
+    }
+
+    /// Holds the schedule against what there is: facts, roles, hosts and groups.
+    fn check(&self, source: &Source) -> Result<(), BadInput> {
+        // Hosts depend on the seed where the file leaves the size open; names are checked against the largest.
+        let most = *self.scenario.cluster.coordinators.choices().iter().max().expect("checked when it was loaded");
+        let mut largest = self.scenario.clone();
+        largest.cluster.coordinators = world::OneOf::Exactly(most);
+        let setup = Setup::draw(&largest, self.zoo_cfg.as_ref(), 0)?;
+        let catalogue = catalogue(setup.topology.names());
+        check_schedule(&self.scenario.faults, &catalogue).map_err(|error| {
+            let line = source
+                .text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| line.trim_start().starts_with("[[faults]]"))
+                .nth(error.rule)
+                .map(|(at, _)| at + 1);
+            match &error.what {
+                ScheduleFault::Unknown { what, name, known } => {
+                    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                    BadInput::new(&self.name, line, format!("this rule names the {what} `{name}`, which there is not"))
+                        .hint(did_you_mean(name, &known))
+                }
+                ScheduleFault::Illegal { why } => BadInput::new(&self.name, line, format!("this rule is illegal: {why}")),
+            }
+        })
+    }
+
+    /// Draws and makes the world of a seed, not yet run.
+    ///
+    /// # Errors
+    /// If scenario and `zoo.cfg` contradict each other.
+    pub fn world(&self, seed: u64, watch: Watch) -> Result<(Setup, ZkWorld), BadInput> {
+        let setup = Setup::draw(&self.scenario, self.zoo_cfg.as_ref(), seed)?;
+        let situations = setup.schedule.iter().filter_map(|rule| match &rule.when {
+            When::Fact(trigger) => Some(trigger.fact.clone()),
+            When::At(_) => None,
+        });
+        let judges = ZkJudges::of(&setup.topology, true, situations.collect());
+        let options = Options {
+            record: watch.record,
+            depth: if watch.verify { Depth::Encoded } else { Depth::Cheap },
+            ..Options::default()
+        };
+        let world =
+            World::new(seed, judges, setup.hosts.clone(), &setup.network, setup.schedule.clone(), options);
+        Ok((setup, world))
+    }
+
+    /// Runs a seed to its end.
+    ///
+    /// # Errors
+    /// If scenario and `zoo.cfg` contradict each other.
+    pub fn run(&self, seed: u64, watch: Watch) -> Result<Run, BadInput> {
+        let (setup, mut world) = self.world(seed, watch)?;
+        let plan =
+            Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget: STEP_BUDGET };
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        let outcome = world.run(&plan);
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+        Ok(Run { setup, outcome, world: Box::new(world) })
+    }
+
+    /// The command that repeats a run.
+    #[must_use]
+    pub fn command(&self, seed: u64) -> String {
+        format!("tribunal run {} --seed {seed}{}", self.name, self.arguments)
+    }
+
+    /// A digest of scenario and configuration: if it differs, so may the run.
+    #[must_use]
+    pub fn config_digest(&self) -> u64 {
+        let mut digest = Digest::new();
+        digest.text(&serde_json::to_string(&self.scenario).expect("a scenario is plain data"));
+        if let Some(cfg) = &self.zoo_cfg {
+            digest.text(&format!("{cfg:?}"));
+        }
+        digest.value()
+    }
+}
+
+/// What a schedule may name, with these hosts.
+#[must_use]
+pub fn catalogue(hosts: Vec<String>) -> Catalogue {
+    let mut facts: Vec<String> = Fact::kinds().iter().map(|&kind| kind.to_owned()).collect();
+    facts.extend(judges::SITUATIONS.iter().map(|&(kind, _)| kind.to_owned()));
+    Catalogue {
+        facts,
+        roles: judges::ROLES.iter().map(|&(role, _)| role.to_owned()).collect(),
+        hosts,
+        groups: vec![COORDINATORS.to_owned(), CLIENTS.to_owned()],
+    }
+}
+
+fn arguments(changes: &Changes) -> String {
+    let mut text = String::new();
+    for set in &changes.sets {
+        let _ = write!(text, " --set {}", quoted(set));
+    }
+    for defect in &changes.defects {
+        let _ = write!(text, " --defect {defect}");
+    }
+    if let Some((file, _)) = &changes.zoo_cfg {
+        let _ = write!(text, " --zoo-cfg {}", quoted(file));
+    }
+    text
+}
+
+/// The word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@+".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+impl Run {
+    /// What a server is at the end, in a few words.
+    pub(crate) fn state(&self, host: machine::HostId) -> String {
+        match self.world.machine(host) {
+            None => "down".to_owned(),
+            Some(machine) => {
+                let view = serde_json::to_value(machine.view()).expect("a view is plain data");
+                let serde_json::Value::Object(fields) = view else { return view.to_string() };
+                let words: Vec<String> = fields
+                    .iter()
+                    .filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array())
+                    .map(|(name, value)| match value {
+                        serde_json::Value::String(text) => text.clone(),
+                        other => format!("{} {other}", name.replace('_', " ")),
+                    })
+                    .collect();
+                words.join(", ")
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! From a run to its record.
+
+use coordinator::CoordinatorMark;
+use engine::{Part, Verdict, Violation};
+use machine::{HostId, Mark as _};
+use record::{
+    Check, Counts, Finding, Host, Identity, MarkCount, Note, OperationCount, Outcome, Record, Role, RuleCount, Table,
+    Witness,
+};
+use world::Node;
+
+use crate::prepared::{Prepared, Run};
+use crate::story;
+
+/// The testbed's version, as reports say it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit this was built from, if the build was told.
+pub const COMMIT: Option<&str> = option_env!("TRIBUNAL_COMMIT");
+
+/// What a run leaves behind. The story is there only if the run was recorded.
+#[must_use]
+pub fn record(prepared: &Prepared, run: &Run) -> Record {
+    let names = run.setup.topology.names();
+    let seed = run.setup.seed;
+    let world = &run.world;
+    let oracle = world.judges().oracle();
+    let findings: Vec<Finding> = match &run.outcome.verdict {
+        Verdict::Violated(violations) => {
+            violations.iter().map(|violation| finding(violation, run, &names)).collect()
+        }
+        Verdict::Held | Verdict::Undecided(_) => Vec::new(),
+    };
+    let outcome = match &run.outcome.verdict {
+        Verdict::Held => Outcome::Held,
+        Verdict::Violated(_) => Outcome::Violated,
+        Verdict::Undecided(_) => Outcome::Undecided,
+    };
+    let operations: Vec<OperationCount> = oracle
+        .operations()
+        .into_iter()
+        .map(|(kind, count)| OperationCount {
+            kind: kind.to_owned(),
+            ok: count.ok,
+            failed: count.failed,
+            unknown: count.unknown,
+        })
+        .collect();
+    let counts = world.counts();
+    let recording = world.recording();
+    Record {
+        schema: record::SCHEMA,
+        identity: Identity {
+            scenario: prepared.name.clone(),
+            about: prepared.scenario.about.clone(),
+            seed,
+            command: prepared.command(seed),
+            version: VERSION.to_owned(),
+            commit: COMMIT.map(str::to_owned),
+            config_digest: prepared.config_digest(),
+            trace_hash: run.outcome.hash,
+            defects: prepared.scenario.cluster.defects.clone(),
+        },
+        outcome,
+        headline: headline(prepared, run, &findings, &operations),
+        findings,
+        counts: Counts {
+            events: run.outcome.events,
+            messages: counts.messages,
+            simulated: run.outcome.at.as_nanos(),
+            bytes_written: 0,
+            syncs: counts.syncs,
+        },
+        hosts: hosts(run, &names),
+        rules: world
+            .rules()
+            .map(|(rule, count)| {
+                let text = match &rule.name {
+                    Some(name) => format!("{name}: {}", rule.fault),
+                    None => rule.fault.to_string(),
+                };
+                RuleCount { text, fired: count.fired, felt: count.felt }
+            })
+            .collect(),
+        checks: oracle
+            .checks()
+            .into_iter()
+            .map(|check| {
+                let relaxed: Vec<String> =
+                    check.relaxed.iter().map(|(reason, times)| format!("{reason} ({times} times)")).collect();
+                Check {
+                    id: check.id.to_owned(),
+                    name: check.name.to_owned(),
+                    times: check.times,
+                    relaxed: (!relaxed.is_empty()).then(|| relaxed.join("; ")),
+                }
+            })
+            .collect(),
+        marks: marks(run),
+        operations,
+        moments: recording.map_or_else(Vec::new, |recording| story::moments(recording, &names)),
+        bands: recording.map_or_else(Vec::new, |recording| story::bands(recording, &names)),
+        tracks: recording.map_or_else(Vec::new, |recording| story::tracks(recording, &names)),
+        arrows: recording.map_or_else(Vec::new, |recording| story::arrows(recording, &names)),
+        notes: notes(prepared, run),
+    }
+}
+
+fn headline(prepared: &Prepared, run: &Run, findings: &[Finding], operations: &[OperationCount]) -> String {
+    let at = run.outcome.at.as_millis();
+    match (&run.outcome.verdict, findings.first()) {
+        (Verdict::Violated(_), Some(first)) => format!("{} {}: {}", first.id, first.name, first.headline),
+        (Verdict::Undecided(why), _) => why.clone(),
+        (Verdict::Held | Verdict::Violated(_), _) => {
+            let done: u64 = operations.iter().map(|op| op.ok).sum();
+            let converged = run.outcome.settled_after.map_or_else(String::new, |span| {
+                format!("; converged {}.{:03} s after the heal", span.as_millis() / 1000, span.as_millis() % 1000)
+            });
+            format!(
+                "{} with seed {}: every rule held over {}.{:03} s and {done} operations{converged}",
+                prepared.name,
+                run.setup.seed,
+                at / 1000,
+                at % 1000
+            )
+        }
+    }
+}
+
+fn hosts(run: &Run, names: &[String]) -> Vec<Host> {
+    let all = run.world.hosts();
+    all.ids()
+        .zip(names)
+        .map(|(host, name)| Host {
+            name: name.clone(),
+            group: all.group(host).to_owned(),
+            boots: all.incarnation(host).0,
+            state: run.state(host),
+        })
+        .collect()
+}
+
+fn marks(run: &Run) -> Vec<MarkCount> {
+    let reached = run.world.marks();
+    let situations = run.world.judges().oracle().situations();
+    mark_names()
+        .into_iter()
+        .map(|name| {
+            let times = reached.get(name).or_else(|| situations.get(name)).copied().unwrap_or(0);
+            MarkCount { name: name.to_owned(), times }
+        })
+        .collect()
+}
+
+/// Every mark there is: those of the machines, and the situations over several of them.
+#[must_use]
+pub fn mark_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = CoordinatorMark::ALL.iter().map(|mark| mark.name()).collect();
+    names.extend(zkclient::ZkClientMark::ALL.iter().map(|mark| mark.name()));
+    names.extend(clients::WorkloadMark::ALL.iter().map(|mark| mark.name()));
+    names.extend(judges::SITUATIONS.iter().map(|&(kind, _)| kind));
+    names
+}
+
+fn notes(prepared: &Prepared, run: &Run) -> Vec<Note> {
+    let mut notes = remarks(run);
+    if let Some(cfg) = &prepared.zoo_cfg {
+        for (label, remarks) in [("unknown", &cfg.unknown), ("not modelled", &cfg.unmodelled)] {
+            for remark in remarks {
+                let text = format!("{}:{} {}: {}", cfg.file, remark.line, remark.key, remark.text);
+                notes.push(Note { label: label.to_owned(), text });
+            }
+        }
+    }
+    notes
+}
+
+/// What the judges excuse, count as a known hole of the real server, or relaxed: an honest report leaves none of it out.
+#[must_use]
+pub fn remarks(run: &Run) -> Vec<Note> {
+    let oracle = run.world.judges().oracle();
+    let mut notes = Vec::new();
+    for excuse in oracle.excuses() {
+        let because: Vec<String> =
+            excuse.because.iter().map(|(moment, what)| format!("{what} (#{} at {})", moment.event, moment.at)).collect();
+        let text = format!("{} {}: not a bug because {}", excuse.rule.id(), excuse.headline, because.join(", "));
+        notes.push(Note { label: "excused".to_owned(), text });
+    }
+    let checks = oracle.checks();
+    for (what, times, first) in oracle.notes() {
+        let relaxes: Vec<&str> =
+            checks.iter().filter(|check| check.relaxed.iter().any(|&(reason, _)| reason == what)).map(|c| c.id).collect();
+        let rules = if relaxes.is_empty() { String::new() } else { format!("{}: ", relaxes.join(", ")) };
+        let text = format!("{rules}{what} ({times} times, first at {})", first.at);
+        notes.push(Note { label: "known hole".to_owned(), text });
+    }
+    for check in &checks {
+        for (reason, times) in check.relaxed.iter().filter(|(reason, _)| oracle.notes().all(|(what, ..)| what != *reason)) {
+            notes.push(Note { label: "relaxed".to_owned(), text: format!("{} {times} times: {reason}", check.id) });
+        }
+    }
+    notes
+}
+
+fn finding(violation: &Violation, run: &Run, names: &[String]) -> Finding {
+    let name = |host: HostId| names[host.0 as usize].clone();
+    let witnesses = violation
+        .witnesses
+        .iter()
+        .map(|witness| Witness {
+            event: witness.event,
+            at: witness.at.as_nanos(),
+            place: witness.host.map_or_else(|| "judge".to_owned(), name),
+            text: witness.note.clone(),
+            role: match witness.part {
+                Part::Promise => Role::Promise,
+                Part::FirstWrongStep => Role::FirstWrongStep,
+                Part::Detected => Role::Detected,
+                Part::Other => Role::Step,
+            },
+        })
+        .collect();
+    let rule = judges::explain(violation.invariant);
+    let why = rule.map_or_else(Vec::new, |rule| {
+        [("rule", rule.statement), ("matters", rule.why), ("source", rule.source)]
+            .map(|(label, text)| Note { label: label.to_owned(), text: text.to_owned() })
+            .to_vec()
+    });
+    Finding {
+        id: violation.invariant.to_owned(),
+        name: violation.name.to_owned(),
+        headline: violation.headline.clone(),
+        event: violation.event,
+        at: violation.at.as_nanos(),
+        host: violation.host.map(name),
+        witnesses,
+        why,
+        state: Some(state(run)),
+        stuck: None,
+        help: Some(format!("tribunal run … -v shows every step of the proof; --set and the other seeds of {} show how far it reaches", run.setup.seed)),
+        signature: violation.signature(),
+    }
+}
+
+/// The servers side by side, at the end of the run.
+fn state(run: &Run) -> Table {
+    let mut rows = Vec::new();
+    for server in &run.setup.topology.servers {
+        let mut row = vec![server.name.clone()];
+        match run.world.machine(server.host).map(Node::as_coordinator) {
+            Some(Some(machine)) => {
+                let view = machine::Machine::view(machine);
+                row.extend([
+                    view.role.to_owned(),
+                    view.phase.to_owned(),
+                    view.accepted_epoch.to_string(),
+                    view.current_epoch.to_string(),
+                    format!("{:#x}", view.last_processed),
+                    format!("{:x}", view.tree_digest),
+                    view.sessions.to_string(),
+                ]);
+            }
+            Some(None) | None => row.push("down".to_owned()),
+        }
+        row.resize(8, String::new());
+        rows.push(row);
+    }
+    let head = ["server", "role", "phase", "accepted", "current", "last zxid", "tree digest", "sessions"];
+    Table { title: "the servers when it was detected".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
+}
+

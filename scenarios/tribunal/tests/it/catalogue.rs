@@ -1,0 +1,65 @@
+//! Every scenario of the catalogue on a handful of seeds.
+
+use tribunal::{Changes, Prepared, SCENARIOS, Source, campaign};
+
+const SEEDS: std::ops::Range<u64> = 0..4;
+
+fn prepared(name: &str) -> Prepared {
+    Prepared::new(&Source::catalogue(name).unwrap(), &Changes::default()).unwrap()
+}
+
+macro_rules! held {
+    ($($test:ident = $name:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                tribunal::check($name, SEEDS);
+            }
+        )*
+
+        #[test]
+        fn every_scenario_of_the_catalogue_has_its_test() {
+            let names: Vec<&str> = SCENARIOS.iter().map(|entry| entry.name).collect();
+            assert_eq!(names, [$($name),*]);
+        }
+    };
+}
+
+held! {
+    steady_holds = "steady",
+    leader_crash_holds = "leader-crash",
+    leader_pause_holds = "leader-pause",
+    ensemble_split_holds = "ensemble-split",
+    session_expiry_holds = "session-expiry",
+    power_loss_holds = "power-loss",
+    rolling_restart_holds = "rolling-restart",
+    slow_disk_holds = "slow-disk",
+    lock_under_faults_holds = "lock-under-faults",
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_on_one_thread_and_on_two() {
+    for entry in SCENARIOS {
+        let prepared = prepared(entry.name);
+        let one = campaign(&prepared, 0..2, 1);
+        let two = campaign(&prepared, 0..2, 2);
+        assert_eq!(one, two, "{}", entry.name);
+        assert_ne!(one[0].hash, one[1].hash, "{}: two seeds, one trace", entry.name);
+    }
+}
+
+#[test]
+fn every_fault_of_the_catalogue_is_felt_in_some_seed() {
+    for entry in SCENARIOS {
+        let prepared = prepared(entry.name);
+        let mut felt = vec![0; prepared.scenario.faults.len()];
+        for seed in 0..6 {
+            let run = prepared.run(seed, tribunal::Watch::LIGHT).unwrap();
+            for (count, (_, rule)) in felt.iter_mut().zip(run.world.rules()) {
+                *count += rule.felt;
+            }
+        }
+        let unfelt: Vec<_> = felt.iter().zip(&prepared.scenario.faults).filter(|(count, _)| **count == 0).collect();
+        assert!(unfelt.is_empty(), "{}: never felt in six seeds: {unfelt:?}", entry.name);
+    }
+}

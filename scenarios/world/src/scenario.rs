@@ -1,0 +1,14 @@
+//! A scenario: topology, configuration, workloads, faults, as people write it in TOML.
+//!
+//! A scenario says what it must and leaves the rest to the seed: a range is drawn, a crash model that is not named is drawn
+//! per host, a nemesis drops each of its families with even odds. So the same file is as many runs as there are seeds.
+
+mod load;
+mod overrides;
+mod sections;
+
+pub(crate) use load::zoo_text;
+pub use load::{load, load_with};
+pub use sections::{Clocks, Cluster, Disk, Network, OneOf, Scenario, Workload, Zoo, ZooValue};
+
+pub use crate::nemesis::{Family, Nemesis};

@@ -1,0 +1,210 @@
+//! The sections of a scenario file.
+
+use std::collections::BTreeMap;
+
+use clients::WorkloadKind;
+use engine::{Rule, SpanRange};
+use machine::Span;
+use machine::disk::{CrashModel, Metadata};
+use serde::{Deserialize, Serialize};
+
+use crate::nemesis::Nemesis;
+
+/// A whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it is about, in a sentence or two: the report opens with it.
+    pub about: String,
+    /// How long faults may strike. After that everything heals.
+    pub duration: SpanRange,
+    /// How long the healed world may take to converge.
+    #[serde(default = "settle")]
+    pub settle: SpanRange,
+    /// The servers.
+    pub cluster: Cluster,
+    /// The links between all hosts.
+    #[serde(default)]
+    pub network: Network,
+    /// What clients do.
+    #[serde(default)]
+    pub workloads: Vec<Workload>,
+    /// The schedule.
+    #[serde(default)]
+    pub faults: Vec<Rule>,
+    /// What draws more faults from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nemesis: Option<Nemesis>,
+}
+
+fn settle() -> SpanRange {
+    SpanRange::exactly(Span::secs(60))
+}
+
+/// `[cluster]`: the servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// How many coordinators: one number, or several of which one is drawn.
+    pub coordinators: OneOf,
+    /// A real `zoo.cfg`, beside the scenario file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zoo_cfg: Option<String>,
+    /// Keys of `zoo.cfg`, in the file itself; they win over `zoo_cfg`.
+    #[serde(default)]
+    pub zoo: Zoo,
+    /// How long a supervisor takes to start a server again that exited.
+    #[serde(default = "restart")]
+    pub restart_after: SpanRange,
+    /// The servers' disks.
+    #[serde(default)]
+    pub disk: Disk,
+    /// Everybody's clocks.
+    #[serde(default)]
+    pub clocks: Clocks,
+    /// Historical bugs to switch on, by public id.
+    #[serde(default)]
+    pub defects: Vec<String>,
+}
+
+fn restart() -> SpanRange {
+    SpanRange::between(Span::millis(500), Span::secs(3))
+}
+
+/// One number, or several of which one is drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, or a list of numbers such as [3, 5]")]
+pub enum OneOf {
+    /// Always this.
+    Exactly(u32),
+    /// One of these.
+    Drawn(Vec<u32>),
+}
+
+impl OneOf {
+    /// The numbers there are to choose from.
+    #[must_use]
+    pub fn choices(&self) -> &[u32] {
+        match self {
+            Self::Exactly(number) => std::slice::from_ref(number),
+            Self::Drawn(numbers) => numbers,
+        }
+    }
+}
+
+/// `[cluster.zoo]`: keys of `zoo.cfg` with their values, checked like a real file.
+pub type Zoo = BTreeMap<String, ZooValue>;
+
+/// A value of `zoo.cfg`: numbers and booleans need no quotes in TOML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, true, false or a text")]
+pub enum ZooValue {
+    /// A number.
+    Number(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// Anything else.
+    Text(String),
+}
+
+impl std::fmt::Display for ZooValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `[cluster.disk]`: what the servers' disks are like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// What a loss of power leaves of what was not synced; drawn per host if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<CrashModel>,
+    /// What makes creations, renames and removals durable; `journaled` if absent, as on ext4 and XFS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// How long a sync takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SpanRange>,
+    /// How many bytes it holds; no limit if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+}
+
+/// `[cluster.clocks]`: how far the hosts' clocks are apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// Calendars differ by at most this, in both directions; drawn per host.
+    pub offset: SpanRange,
+    /// Clocks run off by at most this many parts per million, in both directions; drawn per host.
+    pub drift_ppm: u32,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self { offset: SpanRange::exactly(Span::millis(500)), drift_ppm: 100 }
+    }
+}
+
+/// `[network]`: the links.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Base latency of a link, drawn once per ordered pair of hosts; a data centre's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<SpanRange>,
+    /// What each segment takes on top; mostly little, sometimes 2 ms, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<SpanRange>,
+}
+
+/// `[[workloads]]`: clients that do the same thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// What they do.
+    pub kind: WorkloadKind,
+    /// How many clients.
+    #[serde(default = "two")]
+    pub clients: u32,
+    /// Operations per second and client.
+    #[serde(default = "ten")]
+    pub rate_per_second: u32,
+    /// The session timeout they ask for.
+    #[serde(default = "session_timeout")]
+    pub session_timeout: SpanRange,
+    /// How many keys they share: few make contention.
+    #[serde(default = "four")]
+    pub keys: u32,
+    /// Logical processes of a client, each with one operation open at a time; two if absent. A contender for a lock is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// How long a process rests behind its last operation; how long a lock is held.
+    #[serde(default = "think")]
+    pub think: SpanRange,
+}
+
+fn think() -> SpanRange {
+    SpanRange::between(Span::millis(1), Span::millis(50))
+}
+
+fn two() -> u32 {
+    2
+}
+
+fn four() -> u32 {
+    4
+}
+
+fn ten() -> u32 {
+    10
+}
+
+fn session_timeout() -> SpanRange {
+    SpanRange::between(Span::secs(2), Span::secs(4))
+}

@@ -1,0 +1,274 @@
+//! From a scenario and a seed to the hosts, links and schedule of one run.
+
+use std::sync::Arc;
+
+use clients::{WorkloadKind, ZkWorkloadImage};
+use coordinator::{Defects, Member, ServerConfig};
+use engine::{ClockSpec, DiskSpec, HostSpec, NetworkSpec, Rule, SpanRange, Supervisor};
+use jute::Sid;
+use machine::disk::CrashModel;
+use machine::{Address, HostId, Span};
+use rand::RngExt as _;
+use rand::SeedableRng as _;
+use rand::seq::IndexedRandom as _;
+use rand_chacha::ChaCha8Rng;
+use zkclient::{ZkClientConfig, ZkServer};
+
+use crate::place::BadInput;
+use crate::scenario::zoo_text;
+use crate::zoo_cfg::ZooCfg;
+use crate::{Image, Node, Scenario, Workload};
+
+/// The group of the ZooKeeper servers.
+pub const COORDINATORS: &str = "coordinators";
+/// The group of the clients.
+pub const CLIENTS: &str = "clients";
+
+/// A ZooKeeper server of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its host.
+    pub host: HostId,
+    /// Its host's name.
+    pub name: String,
+    /// Its id.
+    pub sid: Sid,
+}
+
+/// A client of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its host.
+    pub host: HostId,
+    /// Its host's name.
+    pub name: String,
+    /// What it does.
+    pub kind: WorkloadKind,
+}
+
+/// Who takes part in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// The ZooKeeper servers, by id.
+    pub servers: Vec<Server>,
+    /// The clients.
+    pub clients: Vec<Client>,
+    /// What all servers have in common: the configuration of the first.
+    pub config: ServerConfig,
+}
+
+impl Topology {
+    /// The names of all hosts, in order of their numbers.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let servers = self.servers.iter().map(|server| server.name.clone());
+        servers.chain(self.clients.iter().map(|client| client.name.clone())).collect()
+    }
+}
+
+/// Everything that a run is made from. The same scenario and seed give the same setup.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The seed.
+    pub seed: u64,
+    /// Who takes part.
+    pub topology: Topology,
+    /// The hosts, in order of their numbers.
+    pub hosts: Vec<HostSpec<Node>>,
+    /// The links.
+    pub network: NetworkSpec,
+    /// The schedule: that of the file, then that of the nemesis.
+    pub schedule: Vec<Rule>,
+    /// How long faults may strike.
+    pub faults_for: Span,
+    /// How long the healed world may take to converge.
+    pub settle_at_most: Span,
+}
+
+impl Setup {
+    /// Draws a run.
+    ///
+    /// `zoo_cfg` is the user's file, if there is one; the scenario's own keys win over it.
+    ///
+    /// # Errors
+    /// If scenario and `zoo.cfg` contradict each other.
+    pub fn draw(scenario: &Scenario, zoo_cfg: Option<&ZooCfg>, seed: u64) -> Result<Self, BadInput> {
+        // A generator of its own: what is drawn here shifts nothing in the engine.
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x05EE_D0F5_CEAA_0210);
+        let duration = span(scenario.duration, &mut rng);
+        let topology = topology(scenario, zoo_cfg, &mut rng)?;
+        let mut hosts = Vec::new();
+        for server in &topology.servers {
+            let config = ServerConfig { myid: server.sid, ..topology.config.clone() };
+            hosts.push(HostSpec {
+                disk: disk(scenario, &mut rng),
+                clock: clock(scenario, &mut rng),
+                supervisor: Supervisor::After(scenario.cluster.restart_after),
+                ..HostSpec::new(&server.name, COORDINATORS, Image::Coordinator(config))
+            });
+        }
+        for image in images(scenario, &topology, duration, &mut rng) {
+            let client = &topology.clients[usize::from(image.client)];
+            hosts.push(HostSpec {
+                clock: clock(scenario, &mut rng),
+                supervisor: Supervisor::After(scenario.cluster.restart_after),
+                ..HostSpec::new(&client.name, CLIENTS, Image::ZkWorkload(image))
+            });
+        }
+        let mut schedule = scenario.faults.clone();
+        if let Some(nemesis) = &scenario.nemesis {
+            schedule.extend(nemesis.draw(duration, &mut rng));
+        }
+        Ok(Self {
+            seed,
+            hosts,
+            network: network(scenario),
+            schedule,
+            faults_for: duration,
+            settle_at_most: span(scenario.settle, &mut rng),
+            topology,
+        })
+    }
+}
+
+/// Whole milliseconds: what a report prints is what was drawn.
+fn span(range: SpanRange, rng: &mut ChaCha8Rng) -> Span {
+    if range.least() == range.most() {
+        return range.least();
+    }
+    Span::millis(rng.random_range(range.least().as_millis()..=range.most().as_millis()))
+}
+
+fn topology(scenario: &Scenario, zoo_cfg: Option<&ZooCfg>, rng: &mut ChaCha8Rng) -> Result<Topology, BadInput> {
+    let mut config = ServerConfig::standalone();
+    if let Some(cfg) = zoo_cfg {
+        cfg.apply(&mut config);
+    }
+    let own = ZooCfg::parse("[cluster.zoo]", &zoo_text(scenario))?;
+    own.apply_over(&mut config);
+    config.defects = defects(scenario);
+    let drawn = *scenario.cluster.coordinators.choices().choose(rng).expect("checked when it was loaded");
+    let listed = zoo_cfg.map(|cfg| &cfg.servers).filter(|servers| !servers.is_empty());
+    let mut servers = Vec::new();
+    match listed {
+        Some(listed) => {
+            for (&sid, line) in listed {
+                let host = host(servers.len());
+                let member = Member {
+                    host,
+                    quorum_port: machine::Port(line.quorum_port),
+                    election_port: machine::Port(line.election_port),
+                    client_port: line.client_port.map_or(config.client_port, machine::Port),
+                };
+                config.members.insert(sid, member);
+                servers.push(Server { host, name: format!("zk{sid}"), sid });
+            }
+        }
+        None => {
+            let hosts: Vec<HostId> = (0..drawn).map(HostId).collect();
+            let sample = ServerConfig::ensemble(Sid::new(1), &hosts);
+            for (sid, member) in sample.members {
+                config.members.insert(sid, Member { client_port: config.client_port, ..member });
+                servers.push(Server { host: member.host, name: format!("zk{sid}"), sid });
+            }
+        }
+    }
+    config.myid = servers[0].sid;
+    let mut clients = Vec::new();
+    for workload in &scenario.workloads {
+        for _ in 0..workload.clients {
+            let name = format!("c{}", clients.len() + 1);
+            clients.push(Client { host: host(servers.len() + clients.len()), name, kind: workload.kind });
+        }
+    }
+    Ok(Topology { servers, clients, config })
+}
+
+fn host(number: usize) -> HostId {
+    HostId(u32::try_from(number).expect("a world has few hosts"))
+}
+
+fn defects(scenario: &Scenario) -> Defects {
+    scenario
+        .cluster
+        .defects
+        .iter()
+        .map(|id| coordinator::Defect::from_id(id).expect("checked when it was loaded"))
+        .collect()
+}
+
+fn images(scenario: &Scenario, topology: &Topology, duration: Span, rng: &mut ChaCha8Rng) -> Vec<ZkWorkloadImage> {
+    let servers: Vec<ZkServer> = topology
+        .servers
+        .iter()
+        .map(|server| {
+            let port = topology.config.members[&server.sid].client_port;
+            ZkServer { name: Arc::from(server.name.as_str()), address: Address { host: server.host, port } }
+        })
+        .collect();
+    let mut images = Vec::new();
+    for (number, workload) in scenario.workloads.iter().enumerate() {
+        let root: Arc<str> = format!("/{}{number}", workload.kind.name()).into();
+        for _ in 0..workload.clients {
+            let timeout = span(workload.session_timeout, rng).as_millis();
+            let timeout = i32::try_from(timeout).expect("a session timeout below 24 days");
+            images.push(ZkWorkloadImage {
+                client: u16::try_from(images.len()).expect("a world has few clients"),
+                connection: ZkClientConfig::new(servers.clone(), timeout),
+                kind: workload.kind,
+                root: Arc::clone(&root),
+                keys: workload.keys,
+                rate_per_second: workload.rate_per_second,
+                processes: processes(workload),
+                think: span(workload.think, rng),
+                stop_after: Some(duration),
+                probe_after: Some(duration + Span::secs(1)),
+            });
+        }
+    }
+    images
+}
+
+fn processes(workload: &Workload) -> u16 {
+    let usual = if workload.kind == WorkloadKind::Lock { 1 } else { 2 };
+    u16::try_from(workload.processes.unwrap_or(usual)).expect("a client has few processes")
+}
+
+fn disk(scenario: &Scenario, rng: &mut ChaCha8Rng) -> DiskSpec {
+    let section = &scenario.cluster.disk;
+    let models = [
+        CrashModel::AllUnsyncedLost,
+        CrashModel::Prefix,
+        CrashModel::AnySubset,
+        CrashModel::Torn { sector_bytes: 512 },
+        CrashModel::Torn { sector_bytes: 4096 },
+    ];
+    let drawn = *models.choose(rng).expect("there are models");
+    let mut spec = DiskSpec { crash: section.crash.unwrap_or(drawn), ..DiskSpec::default() };
+    if let Some(metadata) = section.metadata {
+        spec.metadata = metadata;
+    }
+    if let Some(sync) = section.sync {
+        spec.sync_latency = (sync.least(), sync.most());
+    }
+    spec.capacity_bytes = section.capacity_bytes;
+    spec
+}
+
+fn clock(scenario: &Scenario, rng: &mut ChaCha8Rng) -> ClockSpec {
+    let clocks = &scenario.cluster.clocks;
+    let most = i64::try_from(clocks.offset.most().as_millis()).expect("an offset below 292 million years");
+    let ppm = i32::try_from(clocks.drift_ppm).expect("a drift below 2 billion ppm");
+    ClockSpec { offset_ms: rng.random_range(-most..=most), drift_ppm: rng.random_range(-ppm..=ppm) }
+}
+
+fn network(scenario: &Scenario) -> NetworkSpec {
+    let mut spec = NetworkSpec::default();
+    if let Some(latency) = scenario.network.latency {
+        spec.base = (latency.least(), latency.most());
+    }
+    if let Some(jitter) = scenario.network.jitter {
+        spec.jitter = vec![jitter.least(), jitter.most()];
+    }
+    spec
+}

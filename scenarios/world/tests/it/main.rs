@@ -1,0 +1,4 @@
+//! Small clusters in the real engine, faults placed by hand.
+
+#[cfg(test)]
+mod ensemble;

@@ -184,7 +184,8 @@ pub struct Server {
     connection_expiry: ExpiryQueue<EndId>,
     watches: WatchTable,
     tracking: Tracking,
-    expire_scheduled: bool,
+    /// Sessions that expired and whose closing is not submitted yet.
+    expired: Vec<SessionId>,
     /// The next session's id.
     next_session: SessionId,
     prep: Prep,
@@ -217,7 +218,7 @@ impl Server {
             connection_expiry: ExpiryQueue::new(config.sessionless_cnxn_timeout, now),
             watches: WatchTable::default(),
             tracking: Tracking::Touching(BTreeMap::new()),
-            expire_scheduled: false,
+            expired: Vec::new(),
             next_session: SessionId::ZERO,
             prep: Prep::new(Zxid::ZERO, config.digest_enabled),
             sync: SyncProcessor::new(&config, io),
@@ -257,7 +258,7 @@ impl Server {
             }
             Serving::Follower => Tracking::Touching(BTreeMap::new()),
         };
-        self.expire_scheduled = false;
+        self.expired.clear();
         // A standalone server calls itself 1 (§7.1).
         let sid = if config.is_distributed() { config.myid } else { Sid::new(1) };
         self.next_session = SessionId::first_of(sid, now.as_millis());
@@ -303,7 +304,7 @@ impl Server {
         if self.closing && self.serving.is_some() && self.sync.is_drained() {
             self.serving = None;
             self.closing = false;
-            self.expire_scheduled = false;
+            self.expired.clear();
             self.events.push_back(ServerEvent::Closed);
         }
     }
@@ -360,12 +361,9 @@ impl Server {
     /// Time has passed.
     pub fn on_woken(&mut self, io: &mut Io<'_, Coordinator>) {
         self.on_poll_timeout(io);
-        let is_due = self.next_expiry().is_some_and(|due| due <= io.now());
-        if is_due && self.serving.is_some() {
-            self.expire_scheduled = true;
-            io.defer(work::SESSIONS, ServerWork::Expire(self.term));
-        } else if is_due {
+        if self.next_expiry().is_some_and(|due| due <= io.now()) {
             self.expire_connections(io);
+            self.expire_sessions(io);
         }
     }
 
@@ -376,9 +374,6 @@ impl Server {
     }
 
     fn next_expiry(&self) -> Option<Instant> {
-        if self.expire_scheduled {
-            return None;
-        }
         let sessions = match &self.tracking {
             Tracking::Expiring(tracker) => tracker.next_due(),
             Tracking::Touching(_) => None,
@@ -386,19 +381,29 @@ impl Server {
         [sessions, self.connection_expiry.next_due()].into_iter().flatten().min()
     }
 
-    /// The buckets that are due: the sessions in them are closed, as if they had asked for it themselves.
-    fn on_expire_turn(&mut self, io: &mut Io<'_, Coordinator>) {
-        self.expire_scheduled = false;
-        self.expire_connections(io);
+    /// The buckets that are due. They are taken in the wake itself, which is the tracker thread's: a process that stalled
+    /// may so take them before or after the touches that wait in its sockets, as the engine draws it.
+    fn expire_sessions(&mut self, io: &mut Io<'_, Coordinator>) {
+        let was_idle = self.expired.is_empty();
         while let Some(expired) = self.tracking.tracker().and_then(|tracker| tracker.expire(io.now())) {
             if expired.len() >= MASS_EXPIRY {
                 io.reach(CoordinatorMark::MassExpiry);
             }
             for (session, timeout_ms) in expired {
                 io.state(Fact::SessionExpired { session, timeout_ms });
-                let ask = Ask::Client(jute::client::Request::CloseSession);
-                self.submit(Request::detached(session, Xid::ZERO, ask, Owner::Me), io);
+                self.expired.push(session);
             }
+        }
+        if was_idle && !self.expired.is_empty() {
+            io.defer(work::SESSIONS, ServerWork::Expire(self.term));
+        }
+    }
+
+    /// The sessions that expired are closed, as if they had asked for it themselves.
+    fn on_expire_turn(&mut self, io: &mut Io<'_, Coordinator>) {
+        for session in std::mem::take(&mut self.expired) {
+            let ask = Ask::Client(jute::client::Request::CloseSession);
+            self.submit(Request::detached(session, Xid::ZERO, ask, Owner::Me), io);
         }
     }
 

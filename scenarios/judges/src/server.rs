@@ -332,10 +332,11 @@ impl Server {
 
     /// What of its own log, up to a zxid that it does not vouch for anew, is not durable.
     pub(crate) fn lacks_of_old(&mut self, zxid: Zxid, disk: &PageCache) -> Option<Lack> {
-        match self.lacks(zxid, disk)? {
-            Lack::Cached(first) if self.log.was_there_at_failure(zxid) => Some(Lack::Abandoned(first)),
-            lack => Some(lack),
-        }
+        let lack = self.lacks(zxid, disk)?;
+        Some(match lack {
+            Lack::Cached(first) if self.log.was_there_at_failure(zxid) => Lack::Abandoned(first),
+            Lack::Cached(_) | Lack::Missing(_) | Lack::Unnamed(_) | Lack::Inherited(_) | Lack::Abandoned(_) => lack,
+        })
     }
 
     /// What of these is not durable; the worst first.

@@ -59,13 +59,18 @@ pub struct Watch {
     pub record: bool,
     /// Digest every byte of every message.
     pub verify: bool,
+    /// Go on behind a violation, to see what comes of it.
+    pub keep_going: bool,
 }
+
+/// So many violations end a run that goes on behind the first.
+const VIOLATIONS_MOST: usize = 32;
 
 impl Watch {
     /// Nothing but the hash, the counts and the marks: for many runs.
-    pub const LIGHT: Self = Self { record: false, verify: false };
+    pub const LIGHT: Self = Self { record: false, verify: false, keep_going: false };
     /// The full record: for one run that somebody reads about.
-    pub const FULL: Self = Self { record: true, verify: false };
+    pub const FULL: Self = Self { record: true, verify: false, keep_going: false };
 }
 
 /// One run, over.
@@ -156,6 +161,7 @@ impl Prepared {
         let options = Options {
             record: watch.record,
             depth: if watch.verify { Depth::Encoded } else { Depth::Cheap },
+            violations_most: if watch.keep_going { VIOLATIONS_MOST } else { 1 },
             ..Options::default()
         };
         let world =

@@ -575,6 +575,28 @@ fn watch_set_again_fires_only_for_what_came_after_the_zxid_the_client_saw() {
     assert_eq!(told(pzxid), []);
 }
 
+/// Found by a swarm: `session-expiry` with ZOOKEEPER-1208, seed 18. The request waits behind a write while its connection goes.
+#[test]
+fn watches_of_a_connection_that_is_gone_are_neither_told_nor_set() {
+    let mut bench = Bench::new(LEADER);
+    bench.session(CLIENT);
+    bench.request(CLIENT, 1, persistent("/a"));
+    bench.request(CLIENT, 2, persistent("/b"));
+    let set = SetWatchesRequest {
+        relative_zxid: Zxid::ZERO,
+        data_watches: vec!["/a".to_owned(), "/missing".to_owned()],
+        exist_watches: vec!["/later".to_owned()],
+        child_watches: Vec::new(),
+    };
+    bench.request(CLIENT, Xid::SET_WATCHES.value(), ClientRequest::SetWatches(set));
+    bench.settle();
+    bench.step(|server, _, _| server.on_lost(CLIENT));
+    bench.sent.clear();
+    bench.commit_all();
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    bench.step(|server, _, _| assert_eq!(server.watches.len(), 0));
+}
+
 /// A close is prepared; behind it comes a create of an ephemeral of the same session.
 fn create_behind_close(defects: impl FnOnce(&mut ServerConfig)) -> (Bench, SessionId) {
     let mut bench = Bench::with(LEADER, defects);

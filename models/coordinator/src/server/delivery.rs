@@ -48,6 +48,9 @@ impl Server {
         tree: &DataTree,
         io: &mut Io<'_, Coordinator>,
     ) {
+        if !self.connections.contains(end) {
+            return; // Neither told nor watched: nothing would remove the watch (ZOOKEEPER-1382).
+        }
         let seen = request.relative_zxid;
         for path in &request.data_watches {
             let missed = match tree.node(path) {

@@ -32,6 +32,9 @@ pub(crate) struct RunArguments {
     /// Runs twice with a digest of every byte of every message, and compares the traces.
     #[arg(long)]
     verify: bool,
+    /// Goes on behind a violation, to see what comes of it; stops after 32.
+    #[arg(long)]
+    keep_going: bool,
     /// Only the headline and the command that repeats the run.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -86,12 +89,12 @@ impl RunArguments {
         };
         let source = Source::named(&self.scenario)?;
         let prepared = Prepared::new(&source, &self.changes.changes()?)?;
-        let watch = Watch { verify: self.verify, ..Watch::FULL };
+        let watch = Watch { verify: self.verify, keep_going: self.keep_going, ..Watch::FULL };
         quiet_panics();
         let run = prepared.run(self.seed, watch)?;
         let mut record = report::record(&prepared, &run);
         if self.verify {
-            verify(&prepared, self.seed, &run, &mut record)?;
+            verify(&prepared, watch, &run, &mut record)?;
         }
         if level < Level::Full {
             record.arrows.clear();
@@ -120,8 +123,9 @@ fn quiet_panics() {
 }
 
 /// The same seed again, every byte digested; says which event is the first that differs.
-fn verify(prepared: &Prepared, seed: u64, first: &tribunal::Run, record: &mut Record) -> Result<(), Failure> {
-    let second = prepared.run(seed, Watch { record: true, verify: true })?;
+fn verify(prepared: &Prepared, watch: Watch, first: &tribunal::Run, record: &mut Record) -> Result<(), Failure> {
+    let seed = first.setup.seed;
+    let second = prepared.run(seed, watch)?;
     if second.outcome.hash == first.outcome.hash {
         narrate("verified   two runs, the same trace");
         return Ok(());

@@ -1,0 +1,3 @@
+//! Whole worlds under the judges: three servers, some clients, faults.
+
+mod ensemble;

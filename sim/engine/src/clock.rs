@@ -42,13 +42,13 @@ impl HostClock {
     }
 
     /// Both clocks at a world instant.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, world: Instant) -> Clock {
         Clock { now: self.local(world), wall_offset_ms: self.wall_offset_ms }
     }
 
     /// `anchor + floor(elapsed · rate / 10⁶)`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn local(&self, world: Instant) -> Instant {
         let elapsed = world.as_nanos() - self.anchor_world;
         let passed = if self.rate == MILLION { elapsed } else { scaled(elapsed, self.rate, MILLION, Rounding::Down) };
@@ -87,7 +87,8 @@ enum Rounding {
     Up,
 }
 
-/// `value · by / over`, in 64 bits where that is enough.
+/// `value · by / over`, in 64 bits where that is enough. Inlined, because a division by a constant is none.
+#[inline(always)]
 fn scaled(value: u64, by: u64, over: u64, rounding: Rounding) -> u64 {
     let up = match rounding {
         Rounding::Down => 0,
@@ -96,6 +97,11 @@ fn scaled(value: u64, by: u64, over: u64, rounding: Rounding) -> u64 {
     if value < 1 << 42 {
         return (value * by + up) / over;
     }
+    scaled_widely(value, by, over, up)
+}
+
+#[cold]
+fn scaled_widely(value: u64, by: u64, over: u64, up: u64) -> u64 {
     let wide = (u128::from(value) * u128::from(by) + u128::from(up)) / u128::from(over);
     u64::try_from(wide).unwrap_or(u64::MAX)
 }

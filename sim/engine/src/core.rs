@@ -12,23 +12,63 @@ use crate::host::Cast;
 use crate::judge::{Findings, Judges, Seen, SeenWhat};
 use crate::network::Network;
 use crate::queue::Queue;
-use crate::trace::{Entry, Recording, SituationEvent, Trace, TraceEvent};
+use crate::trace::{Entry, Recording, SituationEvent, Trace, TraceEvent, word_of};
 use crate::{Counts, Match, Options, Rule, Strike, Trigger, When};
 
 /// What waits in the queue. Each names the life it is meant for and is dropped when that life is over.
 #[derive(Clone, Debug)]
 pub(crate) enum Event<M: Machine> {
-    Segment { id: SlotId, from: Role, number: u32, segment: Segment<M::Message> },
-    SynRetry { id: SlotId },
-    Datagram { from: HostId, to: Address, message: M::Message },
-    Wake { host: HostId, arm: u32 },
-    Turn { host: HostId, incarnation: Incarnation, lane: Lane },
-    Synced { host: HostId, power_epoch: u32, incarnation: Incarnation, ticket: Ticket },
-    Drain { host: HostId, incarnation: Incarnation },
-    Deliver { host: HostId, incarnation: Incarnation, from: Option<HostId>, input: InputOf<M> },
-    Boot { host: HostId, incarnation: Incarnation },
-    Strike { rule: usize, this: Option<HostId> },
-    FaultEnd { fault: u64 },
+    Segment {
+        id: SlotId,
+        from: Role,
+        number: u32,
+        segment: Segment<M::Message>,
+    },
+    SynRetry {
+        id: SlotId,
+    },
+    Datagram {
+        from: HostId,
+        to: Address,
+        message: M::Message,
+    },
+    Wake {
+        host: HostId,
+        arm: u32,
+    },
+    Turn {
+        host: HostId,
+        incarnation: Incarnation,
+        lane: Lane,
+    },
+    Synced {
+        host: HostId,
+        power_epoch: u32,
+        incarnation: Incarnation,
+        ticket: Ticket,
+    },
+    Drain {
+        host: HostId,
+        incarnation: Incarnation,
+    },
+    /// In a box: it is rare, and as large as any.
+    Deliver {
+        host: HostId,
+        incarnation: Incarnation,
+        from: Option<HostId>,
+        input: Box<InputOf<M>>,
+    },
+    Boot {
+        host: HostId,
+        incarnation: Incarnation,
+    },
+    Strike {
+        rule: usize,
+        this: Option<HostId>,
+    },
+    FaultEnd {
+        fault: u64,
+    },
 }
 
 /// An event, and the one that caused it.
@@ -64,6 +104,8 @@ pub struct RuleCount {
 pub(crate) struct RuleState {
     /// Names the rule in draws: made of its name or content, so that other rules may come and go.
     pub(crate) key: u64,
+    /// The word of the fact that triggers it; zero, which no name has, if it waits for a time.
+    pub(crate) trigger: u64,
     /// Times it was triggered; it may strike later.
     pub(crate) triggered: u32,
     pub(crate) count: RuleCount,
@@ -109,19 +151,19 @@ pub(crate) struct Core<M: Machine> {
 }
 
 impl<M: Machine> Core<M> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, at: Instant, event: Event<M>) {
         self.queue.push(at, Pending { cause: self.cause, event });
     }
 
     /// Tells the judges.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn observe<J: Judges<M>>(&mut self, judges: &mut J, host: HostId, what: SeenWhat<'_, M>) {
         judges.observe(&Seen { at: self.now, event: self.event, host, what }, &mut self.findings);
     }
 
     /// An input is about to be delivered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin_event(
         &mut self,
         cause: u64,
@@ -135,10 +177,20 @@ impl<M: Machine> Core<M> {
         self.stepping = Some(host);
         self.trace.event::<M>(self.now, cause, host, input);
         if self.recording.is_some() {
-            let input = Some((input, from));
-            let event = crate::trace::record::<M>(self.event, cause, self.now, host, incarnation, input);
-            self.current = Some(Box::new(event));
+            self.begin_record(cause, host, incarnation, Some((input, from)));
         }
+    }
+
+    #[cold]
+    fn begin_record(
+        &mut self,
+        cause: u64,
+        host: HostId,
+        incarnation: Incarnation,
+        input: Option<(&InputOf<M>, Option<HostId>)>,
+    ) {
+        let event = crate::trace::record::<M>(self.event, cause, self.now, host, incarnation, input);
+        self.current = Some(Box::new(event));
     }
 
     /// A process is about to start.
@@ -152,25 +204,32 @@ impl<M: Machine> Core<M> {
             self.trace.digest.word(word);
         }
         if self.recording.is_some() {
-            let event = crate::trace::record::<M>(self.event, cause, self.now, host, incarnation, None);
-            self.current = Some(Box::new(event));
+            self.begin_record(cause, host, incarnation, None);
         }
     }
 
     /// The step is over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_event(&mut self) {
         self.stepping = None;
-        if let Some(mut event) = self.current.take() {
-            event.hash = self.trace.digest.value();
-            self.recording.as_mut().expect("events are made only for a recording").events.push(*event);
+        if self.current.is_some() {
+            self.end_record();
         }
+    }
+
+    #[cold]
+    fn end_record(&mut self) {
+        let mut event = self.current.take().expect("a recorded event is under way");
+        event.hash = self.trace.digest.value();
+        self.recording.as_mut().expect("events are made only for a recording").events.push(*event);
     }
 
     /// The machine states a fact: into the hash, to the judges, and against the triggers.
     pub(crate) fn state<J: Judges<M>>(&mut self, judges: &mut J, host: HostId, fact: &M::Fact) {
         self.counts.facts += 1;
-        self.trace.fact(fact);
+        let kind = fact.kind();
+        let word = word_of(kind);
+        self.trace.fact(word, fact);
         if let Some(current) = &mut self.current {
             let mut fields = Vec::new();
             fact.fields(&mut |name, value| fields.push((name, value.to_string())));
@@ -178,7 +237,7 @@ impl<M: Machine> Core<M> {
         }
         self.observe(judges, host, SeenWhat::Stated { fact });
         if self.has_triggers {
-            self.trigger(judges, host, fact.kind(), &|visit| fact.fields(visit));
+            self.trigger(judges, host, (word, kind), &|visit| fact.fields(visit));
         }
     }
 
@@ -205,7 +264,7 @@ impl<M: Machine> Core<M> {
             }
             if self.has_triggers {
                 let fields = &situation.fields;
-                self.trigger(judges, host, situation.kind, &|visit| {
+                self.trigger(judges, host, (word_of(situation.kind), situation.kind), &|visit| {
                     for (name, value) in fields {
                         visit(name, value.as_value());
                     }
@@ -215,47 +274,21 @@ impl<M: Machine> Core<M> {
     }
 
     /// Compares a fact with every trigger.
-    fn trigger<J: Judges<M>>(&mut self, judges: &J, host: HostId, kind: &'static str, fields: &Fields<'_>) {
-        let rules = Arc::clone(&self.rules);
-        for (index, rule) in rules.iter().enumerate() {
-            let When::Fact(trigger) = &rule.when else { continue };
-            if trigger.fact != kind || !self.matches(judges, host, trigger, fields) {
+    fn trigger<J: Judges<M>>(&mut self, judges: &J, host: HostId, kind: (u64, &'static str), fields: &Fields<'_>) {
+        let Self { cast, key, rules, rule_states, .. } = self;
+        for (index, (rule, state)) in rules.iter().zip(rule_states).enumerate() {
+            if state.trigger != kind.0 {
                 continue;
             }
-            let state = &mut self.rule_states[index];
+            let When::Fact(trigger) = &rule.when else { continue };
+            if trigger.fact != kind.1 || !matches(cast, *key, judges, host, trigger, fields) {
+                continue;
+            }
             state.count.matches += 1;
             if state.count.matches >= trigger.nth && state.triggered < rule.times {
                 state.triggered += 1;
                 self.triggered.push((index, host));
             }
-        }
-    }
-
-    fn matches<J: Judges<M>>(&self, judges: &J, host: HostId, trigger: &Trigger, fields: &Fields<'_>) -> bool {
-        if let Some(target) = &trigger.host {
-            let mut draw = self.key.draw(crate::strike::TRIGGER_HOST, 0, 0);
-            if !crate::strike::resolve(&self.cast, judges, Some(host), &[], &mut draw, target).contains(&host) {
-                return false;
-            }
-        }
-        let mut matched = 0;
-        fields(&mut |name, value| {
-            let Some(wanted) = trigger.fields.get(name) else { return };
-            let is_match = match wanted {
-                Match::Role(role) => judges.role(role).is_some_and(|host| self.is_host(host, value)),
-                Match::Number(_) | Match::Text(_) | Match::Flag(_) => wanted.is(value),
-            };
-            matched += usize::from(is_match);
-        });
-        matched == trigger.fields.len()
-    }
-
-    fn is_host(&self, host: HostId, value: Value<'_>) -> bool {
-        match value {
-            Value::Int(v) => v == i64::from(host.0),
-            Value::Uint(v) | Value::Hex(v) => v == u64::from(host.0),
-            Value::Text(name) => name == self.cast.names[host.0 as usize],
-            Value::Flag(_) => false,
         }
     }
 
@@ -307,6 +340,45 @@ impl<M: Machine> Core<M> {
             | Lasting::SlowDisk(..)
             | Lasting::Drift(..) => false,
         });
+    }
+}
+
+/// True if a fact of the right kind is one that the trigger waits for.
+fn matches<M: Machine, J: Judges<M>>(
+    cast: &Cast,
+    key: RunKey,
+    judges: &J,
+    host: HostId,
+    trigger: &Trigger,
+    fields: &Fields<'_>,
+) -> bool {
+    if let Some(target) = &trigger.host {
+        let mut draw = key.draw(crate::strike::TRIGGER_HOST, 0, 0);
+        if !crate::strike::resolve(cast, judges, Some(host), &[], &mut draw, target).contains(&host) {
+            return false;
+        }
+    }
+    if trigger.fields.is_empty() {
+        return true;
+    }
+    let mut matched = 0;
+    fields(&mut |name, value| {
+        let Some(wanted) = trigger.fields.get(name) else { return };
+        let is_match = match wanted {
+            Match::Role(role) => judges.role(role).is_some_and(|host| is_host(cast, host, value)),
+            Match::Number(_) | Match::Text(_) | Match::Flag(_) => wanted.is(value),
+        };
+        matched += usize::from(is_match);
+    });
+    matched == trigger.fields.len()
+}
+
+fn is_host(cast: &Cast, host: HostId, value: Value<'_>) -> bool {
+    match value {
+        Value::Int(v) => v == i64::from(host.0),
+        Value::Uint(v) | Value::Hex(v) => v == u64::from(host.0),
+        Value::Text(name) => name == cast.names[host.0 as usize],
+        Value::Flag(_) => false,
     }
 }
 

@@ -146,6 +146,8 @@ pub(crate) struct Host<M: Machine> {
     pub(crate) stalled: VecDeque<Stalled<M>>,
     /// When the armed wake comes, in the world's time, and which one it is.
     pub(crate) armed: Option<Instant>,
+    /// A deadline on the host's clock for which it is not too late; nor is it for any that is not earlier.
+    pub(crate) armed_for: Instant,
     pub(crate) arm: u32,
     /// What the machine's `next_wake` last was, on its clock, and the event that made it so.
     pub(crate) deadline: Option<Instant>,
@@ -184,6 +186,7 @@ impl<M: Machine> Host<M> {
             ends: Vec::new(),
             stalled: VecDeque::new(),
             armed: None,
+            armed_for: Instant::ZERO,
             arm: 0,
             deadline: None,
             deadline_cause: 0,
@@ -210,13 +213,26 @@ impl<M: Machine> Host<M> {
         self.is_powered && self.freezes == 0
     }
 
+    #[inline(always)]
     pub(crate) fn end(&self, end: EndId) -> Option<EndEntry> {
-        self.ends.binary_search_by_key(&end, |entry| entry.end).ok().map(|at| self.ends[at])
+        self.place_of(end).map(|at| self.ends[at])
     }
 
     /// Forgets an end; the entry it had.
     pub(crate) fn remove_end(&mut self, end: EndId) -> Option<EndEntry> {
-        self.ends.binary_search_by_key(&end, |entry| entry.end).ok().map(|at| self.ends.remove(at))
+        self.place_of(end).map(|at| self.ends.remove(at))
+    }
+
+    /// Ends are handed out one after another: each is as far behind the first as it is younger, unless some between them
+    /// are gone.
+    #[inline(always)]
+    fn place_of(&self, end: EndId) -> Option<usize> {
+        let at = end.0.checked_sub(self.ends.first()?.end.0)? as usize;
+        if self.ends.get(at).is_some_and(|entry| entry.end == end) {
+            return Some(at);
+        }
+        let before = &self.ends[..at.min(self.ends.len())];
+        before.binary_search_by_key(&end, |entry| entry.end).ok()
     }
 
     /// Everything that dies with the process.

@@ -131,18 +131,30 @@ impl Network {
         self.troubles = troubles;
     }
 
+    /// Something is wrong with some link.
+    #[inline(always)]
+    pub(crate) fn is_troubled(&self) -> bool {
+        !self.troubles.is_empty()
+    }
+
     /// Latency of the segment with that name; no loss.
     #[inline]
     pub(crate) fn latency(&self, key: RunKey, from: HostId, to: HostId, entity: u64, index: u64) -> Span {
+        let latency = self.untroubled_latency(key, from, to, entity, index);
+        match self.trouble(from, to) {
+            Some(trouble) if from != to => latency + trouble.extra,
+            Some(_) | None => latency,
+        }
+    }
+
+    /// The same while nothing is wrong with the link.
+    #[inline(always)]
+    pub(crate) fn untroubled_latency(&self, key: RunKey, from: HostId, to: HostId, entity: u64, index: u64) -> Span {
         let base = self.fixed.base[from.0 as usize * self.hosts + to.0 as usize];
         if from == to {
             return base;
         }
-        let base = base + jitter(&self.fixed.jitter, key.draw(LATENCY, entity, index));
-        match self.trouble(from, to) {
-            Some(trouble) => base + trouble.extra,
-            None => base,
-        }
+        base + jitter(&self.fixed.jitter, key.draw(LATENCY, entity, index))
     }
 
     /// How often in a row the segment with that name is lost before it passes.
@@ -159,6 +171,7 @@ impl Network {
     }
 }
 
+#[inline(always)]
 fn jitter(table: &[Span], mut draw: Draw) -> Span {
     match *table {
         [only] => only,

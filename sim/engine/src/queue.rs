@@ -1,19 +1,32 @@
 //! The event queue: a packed 4-ary heap of keys, the events themselves in a slab.
 //!
 //! A key is one `u128` of (time 64 | sequence 40 | slot 24), so one comparison orders by time and then by the order of
-//! pushing, and a fork copies two flat vectors. Private to the engine: another queue with the same order would give the
-//! same traces.
+//! pushing, and a fork copies two flat vectors. The place of the key that was taken last stays free until the next push
+//! or pop: most steps take one event and push one, and then one way through the heap does for both. Private to the
+//! engine: another queue with the same order would give the same traces.
 
 use machine::Instant;
 
 const SLOT_BITS: u32 = 24;
 const SEQUENCE_BITS: u32 = 40;
 const ARITY: usize = 4;
+/// Later than every key.
+const NOTHING: u128 = u128::MAX;
+
+/// Where the event of a popped key is: to be taken, once. Apart from the key, so that the event is moved only once too.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Slot(u32);
 
 /// Events in order of (time, push).
 #[derive(Clone, Debug)]
 pub(crate) struct Queue<E> {
+    /// Groups of four below the first, filled up with [`NOTHING`], so that every parent has all its children.
     heap: Vec<u128>,
+    /// Places of the heap that are taken.
+    len: usize,
+    /// The first of them is free: its key was popped.
+    has_hole: bool,
     slab: Vec<Option<E>>,
     free: Vec<u32>,
     sequence: u64,
@@ -21,20 +34,28 @@ pub(crate) struct Queue<E> {
 
 impl<E> Queue<E> {
     pub(crate) fn with_capacity(events: usize) -> Self {
-        Self { heap: Vec::with_capacity(events), slab: Vec::with_capacity(events), free: Vec::new(), sequence: 0 }
+        let mut heap = Vec::with_capacity(1 + events.next_multiple_of(ARITY));
+        heap.push(NOTHING);
+        let (slab, free) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        Self { heap, len: 0, has_hole: false, slab, free, sequence: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.heap.len()
+        self.len - self.has_hole as usize
     }
 
     /// When the next event is due.
     #[inline]
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.heap.first().map(|&key| time_of(key))
+        let key = if self.has_hole {
+            self.heap.iter().skip(1).take(ARITY).min().copied().unwrap_or(NOTHING)
+        } else {
+            self.heap[0]
+        };
+        (key != NOTHING).then(|| time_of(key))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, at: Instant, event: E) {
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -51,26 +72,50 @@ impl<E> Queue<E> {
         assert!(self.sequence < 1 << SEQUENCE_BITS, "a run of more than 2^40 events");
         let key = (u128::from(at.as_nanos()) << 64) | u128::from((self.sequence << SLOT_BITS) | u64::from(slot));
         self.sequence += 1;
-        let hole = self.heap.len();
-        self.heap.push(key);
-        self.sift_up(hole, key);
+        if self.has_hole {
+            self.has_hole = false;
+            self.sift_down(key);
+        } else {
+            self.sift_up(key);
+        }
     }
 
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Instant, E)> {
-        let first = *self.heap.first()?;
-        let last = self.heap.pop().expect("it has a first");
-        if !self.heap.is_empty() {
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<(Instant, Slot)> {
+        if self.has_hole {
+            self.close();
+        }
+        if self.len == 0 {
+            return None;
+        }
+        let first = self.heap[0];
+        self.has_hole = true;
+        Some((time_of(first), Slot(slot_of(first))))
+    }
+
+    /// The event whose key was popped.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, Slot(slot): Slot) -> E {
+        self.free.push(slot);
+        self.slab[slot as usize].take().expect("a key names a full slot")
+    }
+
+    /// Fills the free first place with the last key.
+    fn close(&mut self) {
+        self.has_hole = false;
+        self.len -= 1;
+        let last = std::mem::replace(&mut self.heap[self.len], NOTHING);
+        if self.len > 0 {
             self.sift_down(last);
         }
-        let slot = slot_of(first);
-        let event = self.slab[slot as usize].take().expect("a key names a full slot");
-        self.free.push(slot);
-        Some((time_of(first), event))
     }
 
-    #[inline]
-    fn sift_up(&mut self, mut hole: usize, key: u128) {
+    fn sift_up(&mut self, key: u128) {
+        if self.len == self.heap.len() {
+            self.heap.extend([NOTHING; ARITY]);
+        }
+        let mut hole = self.len;
+        self.len += 1;
         while hole > 0 {
             let parent = (hole - 1) / ARITY;
             let above = self.heap[parent];
@@ -83,34 +128,21 @@ impl<E> Queue<E> {
         self.heap[hole] = key;
     }
 
-    #[inline]
     fn sift_down(&mut self, key: u128) {
         let heap = self.heap.as_mut_slice();
-        let len = heap.len();
         let mut hole = 0;
-        loop {
-            let child = hole * ARITY + 1;
-            if child >= len {
-                break;
-            }
-            let (mut least, mut least_key) = (child, heap[child]);
-            if let Some(&[_, second, third, fourth]) = heap[child..].first_chunk::<ARITY>() {
-                // All four: two comparisons that do not depend on each other, and one between the winners.
-                let (left, left_key) = if second < least_key { (child + 1, second) } else { (least, least_key) };
-                let (right, right_key) = if fourth < third { (child + 3, fourth) } else { (child + 2, third) };
-                (least, least_key) = if right_key < left_key { (right, right_key) } else { (left, left_key) };
-            } else {
-                for (at, &other) in (child + 1..).zip(&heap[child + 1..]) {
-                    if other < least_key {
-                        (least, least_key) = (at, other);
-                    }
-                }
-            }
+        while let Some(four) = heap.get(hole * ARITY + 1..).and_then(<[u128]>::first_chunk::<ARITY>) {
+            // Two comparisons that do not depend on each other, and one between the winners. The mask tells the compiler
+            // what is so anyway.
+            let left = usize::from(four[1] < four[0]);
+            let right = 2 + usize::from(four[3] < four[2]);
+            let least = if four[right & 3] < four[left] { right & 3 } else { left };
+            let least_key = four[least];
             if least_key >= key {
                 break;
             }
             heap[hole] = least_key;
-            hole = least;
+            hole = hole * ARITY + 1 + least;
         }
         heap[hole] = key;
     }
@@ -142,13 +174,20 @@ mod tests {
             queue.push(Instant::from_nanos(at), index);
             expected.push((at, index));
             if index % 3 == 0 {
-                let (at, event) = queue.pop().unwrap();
+                let (at, slot) = queue.pop().unwrap();
+                let event = queue.take(slot);
                 expected.sort_unstable();
                 assert_eq!((at.as_nanos(), event), expected.remove(0));
             }
+            assert_eq!(queue.len(), expected.len());
         }
         expected.sort_unstable();
-        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(at, event)| (at.as_nanos(), event)).collect();
+        let mut rest = Vec::new();
+        while let Some(next) = queue.next_at() {
+            let (at, slot) = queue.pop().unwrap();
+            assert_eq!(at, next);
+            rest.push((at.as_nanos(), queue.take(slot)));
+        }
         assert_eq!(rest, expected);
         assert_eq!(queue.len(), 0);
         assert_eq!(queue.next_at(), None);
@@ -160,8 +199,10 @@ mod tests {
         for round in 0..100 {
             queue.push(Instant::from_nanos(round), round);
             queue.push(Instant::from_nanos(round), round);
-            queue.pop();
-            queue.pop();
+            for _ in 0..2 {
+                let (_, slot) = queue.pop().unwrap();
+                assert_eq!(queue.take(slot), round);
+            }
         }
         assert_eq!(queue.slab.len(), 2);
     }

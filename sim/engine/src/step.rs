@@ -1,8 +1,7 @@
 //! One step of one machine: feed it, log its writes, apply its effects in order, arm its next wake.
 
-use machine::{Clock, Effect, HostId, Input, InputOf, Io, Lane, Machine, Payload, Purpose, Span};
+use machine::{Clock, Effect, HostId, Input, InputOf, Instant, Io, Lane, Machine, Purpose, Span};
 
-use crate::connection::Segment;
 use crate::core::{Core, Event};
 use crate::disk::{DiskFelt, DiskOpKind};
 use crate::fault::{DiskOperation, Lasting};
@@ -34,9 +33,42 @@ pub(crate) struct Fed {
 }
 
 impl<M: Machine> Core<M> {
+    /// Feeds an input to a running machine and applies its effects; not these if a rule may strike before them, for which
+    /// the world is needed: then it returns what the step was.
+    #[inline(always)]
+    pub(crate) fn take_step<J: Judges<M>>(
+        &mut self,
+        judges: &mut J,
+        host: &mut Host<M>,
+        id: HostId,
+        cause: u64,
+        from: Option<HostId>,
+        input: InputOf<M>,
+    ) -> Option<Fed> {
+        let fed = self.feed(judges, host, id, cause, from, input);
+        if self.has_before_effects_due() {
+            return Some(fed);
+        }
+        self.apply_now(judges, host, id, fed);
+        None
+    }
+
+    /// The same for every input but the usual one: only that is worth another copy of all this code.
+    pub(crate) fn take_other_step<J: Judges<M>>(
+        &mut self,
+        judges: &mut J,
+        host: &mut Host<M>,
+        id: HostId,
+        cause: u64,
+        from: Option<HostId>,
+        input: InputOf<M>,
+    ) -> Option<Fed> {
+        self.take_step(judges, host, id, cause, from, input)
+    }
+
     /// Feeds an input to a running machine. Its effects are in the outbox afterwards.
     #[inline(always)]
-    pub(crate) fn feed<J: Judges<M>>(
+    fn feed<J: Judges<M>>(
         &mut self,
         judges: &mut J,
         host: &mut Host<M>,
@@ -85,7 +117,7 @@ impl<M: Machine> Core<M> {
             }
             Input::Terminate => self.counts.terminations += 1,
         }
-        let felt = host.disk.felt();
+        let felt = self.disk_felt(host);
         let clock = host.clock.read(self.now);
         let Host { machine, disk, numbers, read_miss, .. } = host;
         let machine = machine.as_mut().expect("only a running machine is fed");
@@ -105,7 +137,7 @@ impl<M: Machine> Core<M> {
         self.begin_boot(cause, id, host.incarnation);
         let seen = SeenWhat::Booted { incarnation: host.incarnation, disk: host.disk.cache() };
         self.observe(judges, id, seen);
-        let felt = host.disk.felt();
+        let felt = self.disk_felt(host);
         let clock = host.clock.read(self.now);
         let Host { machine, image, disk, numbers, read_miss, .. } = host;
         let mut lent = disk.lend(*read_miss, &mut self.disk_log);
@@ -118,34 +150,34 @@ impl<M: Machine> Core<M> {
     }
 
     /// Applies the effects in the outbox, in order, and arms the next wake.
-    #[inline]
     pub(crate) fn apply<J: Judges<M>>(&mut self, judges: &mut J, host: &mut Host<M>, id: HostId, fed: Fed) {
-        let mut exited = None;
-        let mut one = |core: &mut Self, host: &mut Host<M>, effect| {
-            if let Effect::Exit { status } = effect {
-                exited = Some(status);
-            } else {
-                core.apply_one(judges, host, id, effect);
-            }
-        };
-        if self.outbox.len() == 1 {
-            // The usual step by far: an answer, and nothing else.
-            let effect = self.outbox.pop().expect("there is one");
-            one(self, host, effect);
-        } else if !self.outbox.is_empty() {
-            let mut outbox = std::mem::take(&mut self.outbox);
-            for effect in outbox.drain(..) {
-                let is_exit = matches!(effect, Effect::Exit { .. });
-                one(self, host, effect);
-                if is_exit {
-                    break;
-                }
-            }
-            self.outbox = outbox;
+        self.apply_now(judges, host, id, fed);
+    }
+
+    #[inline(always)]
+    fn apply_now<J: Judges<M>>(&mut self, judges: &mut J, host: &mut Host<M>, id: HostId, fed: Fed) {
+        // From the end, because that moves nothing; the usual step wants one thing only.
+        if self.outbox.len() > 1 {
+            self.outbox.reverse();
         }
-        if let Some(status) = exited {
-            self.end_process(judges, host, id, Ending::Exited(status));
-            return;
+        while let Some(effect) = self.outbox.pop() {
+            match effect {
+                Effect::Send { on, message } => self.send(judges, host, id, on, message),
+                Effect::Datagram { to, message } => self.send_datagram(judges, host, id, to, message),
+                Effect::State(fact) => self.state(judges, id, &fact),
+                Effect::Exit { status } => {
+                    self.outbox.clear();
+                    return self.end_process(judges, host, id, Ending::Exited(status));
+                }
+                other @ (Effect::Connect { .. }
+                | Effect::Listen { .. }
+                | Effect::Unlisten { .. }
+                | Effect::Close { .. }
+                | Effect::Sync { .. }
+                | Effect::Defer { .. }
+                | Effect::Spend { .. }
+                | Effect::Reach(_)) => self.apply_rare(judges, host, id, other),
+            }
         }
         if let Some(lane) = fed.lane {
             if fed.stall > Span::ZERO {
@@ -171,23 +203,18 @@ impl<M: Machine> Core<M> {
             host.deadline = deadline;
             host.deadline_cause = self.event;
         }
-        self.arm(host, id);
+        // An armed wake that is not too late for the deadline does: the early pop arms anew. The order of two instants is
+        // the same on both clocks, so nothing need be converted to know it.
+        if let Some(deadline) = deadline
+            && (host.armed.is_none() || deadline < host.armed_for)
+        {
+            self.arm(host, id);
+        }
     }
 
-    #[inline(always)]
-    fn apply_one<J: Judges<M>>(&mut self, judges: &mut J, host: &mut Host<M>, id: HostId, effect: Effect<M>) {
+    /// The effects that do not come with most messages.
+    fn apply_rare<J: Judges<M>>(&mut self, judges: &mut J, host: &mut Host<M>, id: HostId, effect: Effect<M>) {
         match effect {
-            Effect::Send { on, message } => {
-                let Some(entry) = host.end(on) else { return };
-                let Some(to) = self.receiver(entry) else { return };
-                self.counts.sends += 1;
-                if let Some(current) = &mut self.current {
-                    current.sends.push((to, message.name()));
-                }
-                self.observe(judges, id, SeenWhat::Sent { to, on, message: &message });
-                self.transmit(entry.id, entry.role, Segment::Data(message));
-            }
-            Effect::State(fact) => self.state(judges, id, &fact),
             Effect::Defer { lane, work } => {
                 host.lanes.defer(lane, self.event, work);
                 self.schedule(host, id, lane);
@@ -218,16 +245,10 @@ impl<M: Machine> Core<M> {
                     self.close(entry.id, entry.role);
                 }
             }
-            Effect::Datagram { to, message } => {
-                self.counts.sends += 1;
-                if let Some(current) = &mut self.current {
-                    current.sends.push((to.host, message.name()));
-                }
-                self.observe(judges, id, SeenWhat::DatagramSent { to: to.host, message: &message });
-                self.send_datagram(host, id, to, message);
-            }
             Effect::Reach(mark) => self.reach(mark),
-            Effect::Exit { .. } => unreachable!("an exit ends the effects of its step"),
+            Effect::Send { .. } | Effect::Datagram { .. } | Effect::State(_) | Effect::Exit { .. } => {
+                unreachable!("applied with the usual ones")
+            }
         }
     }
 
@@ -241,8 +262,9 @@ impl<M: Machine> Core<M> {
 
     /// Arms the next wake, if it is earlier than the one that is armed. A later one needs nothing: the early pop arms
     /// anew, and is no event.
-    #[inline]
     pub(crate) fn arm(&mut self, host: &mut Host<M>, id: HostId) {
+        // Without a deadline nothing is known of the next one: the clock may have changed since the wake was armed.
+        host.armed_for = host.deadline.unwrap_or(Instant::MAX);
         let Some(deadline) = host.deadline else { return };
         let at = host.clock.world_at(deadline).max(self.now);
         if host.armed.is_none_or(|armed| at < armed) {
@@ -253,14 +275,17 @@ impl<M: Machine> Core<M> {
     }
 
     /// The disk writes of a step: into the hash, the record and to the judges.
-    #[inline]
-    fn take_disk_log<J: Judges<M>>(&mut self, judges: &mut J, host: &Host<M>, id: HostId, felt: DiskFelt) {
-        if !self.active.is_empty() {
+    #[inline(always)]
+    fn take_disk_log<J: Judges<M>>(&mut self, judges: &mut J, host: &Host<M>, id: HostId, felt: Option<DiskFelt>) {
+        if let Some(felt) = felt {
             self.feel_disk(id, felt, host.disk.felt());
         }
-        if self.disk_log.is_empty() {
-            return;
+        if !self.disk_log.is_empty() {
+            self.show_disk_log(judges, id);
         }
+    }
+
+    fn show_disk_log<J: Judges<M>>(&mut self, judges: &mut J, id: HostId) {
         let mut log = std::mem::take(&mut self.disk_log);
         for op in log.drain(..) {
             self.trace.entry(Entry::Write);
@@ -287,6 +312,12 @@ impl<M: Machine> Core<M> {
             }
         }
         self.disk_log = log;
+    }
+
+    /// What the disk has felt so far, if a fault is active that might be felt.
+    #[inline(always)]
+    fn disk_felt(&self, host: &Host<M>) -> Option<DiskFelt> {
+        (!self.active.is_empty()).then(|| host.disk.felt())
     }
 
     /// Attributes what the disk of a host felt between two readings to the active faults.

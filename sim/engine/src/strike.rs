@@ -357,7 +357,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     /// Delivers an input at this instant, but not within the step that is under way.
     fn deliver_soon(&mut self, host: HostId, from: Option<HostId>, input: InputOf<M>) {
         let incarnation = self.hosts[host.0 as usize].incarnation;
-        self.core.push(self.core.now, Event::Deliver { host, incarnation, from, input });
+        self.core.push(self.core.now, Event::Deliver { host, incarnation, from, input: Box::new(input) });
     }
 
     fn begin_links(

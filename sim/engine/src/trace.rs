@@ -40,7 +40,7 @@ impl Trace {
     }
 
     /// An input: when, why, to whom, what.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn event<M: Machine>(&mut self, at: Instant, cause: u64, host: HostId, input: &InputOf<M>) {
         let kind = match input {
             Input::Woken => 0,
@@ -60,14 +60,8 @@ impl Trace {
         digest.word(cause);
         match input {
             Input::Woken | Input::Terminate => {}
-            Input::Message { on, message } => {
-                digest.word(u64::from(on.0));
-                self.message(message);
-            }
-            Input::Datagram { from, message } => {
-                digest.word(u64::from(from.0));
-                self.message(message);
-            }
+            Input::Message { on, message } => self.message(on.0, message),
+            Input::Datagram { from, message } => self.message(from.0, message),
             Input::Opened { on } | Input::Refused { on } => digest.word(u64::from(on.0)),
             Input::Accepted { on, port, peer } => {
                 digest.word(u64::from(on.0) << 32 | u64::from(port.0));
@@ -85,18 +79,18 @@ impl Trace {
         }
     }
 
-    #[inline]
-    fn message<T: Payload>(&mut self, message: &T) {
-        let name = message.name().as_bytes();
-        self.digest.word(u64::from(message.wire_len()) << 16 | name.len() as u64);
-        self.digest.word(ends_of(name));
+    #[inline(always)]
+    fn message<T: Payload>(&mut self, whence: u32, message: &T) {
+        self.digest.word(u64::from(message.wire_len()) << 32 | u64::from(whence));
+        self.digest.word(word_of(message.name()));
         message.digest(self.depth, &mut self.digest);
     }
 
-    #[inline]
-    pub(crate) fn fact<F: Describe>(&mut self, fact: &F) {
+    /// A fact whose kind is that word.
+    #[inline(always)]
+    pub(crate) fn fact<F: Describe>(&mut self, kind: u64, fact: &F) {
         self.entry(Entry::Fact);
-        self.digest.text(fact.kind());
+        self.digest.word(kind);
         let digest = &mut self.digest;
         fact.fields(&mut |_, value| match value {
             Value::Int(v) => digest.signed(v),
@@ -107,13 +101,21 @@ impl Trace {
     }
 }
 
-/// The first and the last eight bytes of a name in one word: with its length, enough to tell names apart.
-#[inline]
-fn ends_of(name: &[u8]) -> u64 {
-    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+/// A name in one word: its length, its first and its last bytes, which is enough to tell the names of a vocabulary apart
+/// and costs less than to digest it. The same on every machine: it depends on the characters alone.
+#[inline(always)]
+pub(crate) fn word_of(name: &str) -> u64 {
+    let name = name.as_bytes();
+    let ends = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(21),
-        _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    }
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+            }
+            _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        },
+    };
+    ends ^ (name.len() as u64) << 56
 }
 
 /// What was delivered, or done to a host.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use machine::{Address, EndId, HostId, Machine, Purpose};
+use machine::{Address, EndId, HostId, Machine, Payload, Purpose};
 
 use crate::connection::{Held, Role, Segment, SideState, SlotId};
 use crate::core::{Core, Event};
 use crate::fault::Lasting;
 use crate::host::{EndEntry, Host};
+use crate::judge::{Judges, Seen, SeenWhat};
 use crate::network::{next_retransmission, retransmission_delay, syn_retry_after};
 
 const DATAGRAM: Purpose = Purpose::new("engine/datagram");
@@ -54,19 +55,45 @@ impl<M: Machine> Core<M> {
         self.push(self.now + syn_retry_after(attempts), Event::SynRetry { id });
     }
 
-    /// Sends on an end of the host's; who will receive it, or nobody if the connection is gone.
-    #[inline]
-    pub(crate) fn receiver(&mut self, entry: EndEntry) -> Option<HostId> {
-        let connection = self.connections.live(entry.id)?;
-        match connection.side(entry.role).state {
-            SideState::Open => Some(connection.side(entry.role.other()).host),
-            SideState::Opening => panic!("{} sends on {} before it is open", connection.dialer.host, entry.end),
-            SideState::Absent | SideState::Accepting | SideState::Closed | SideState::Gone => None,
+    /// The machine sends on an end of its host's; nothing happens if the connection is gone.
+    #[inline(always)]
+    pub(crate) fn send<J: Judges<M>>(
+        &mut self,
+        judges: &mut J,
+        host: &Host<M>,
+        id: HostId,
+        on: EndId,
+        message: M::Message,
+    ) {
+        let Some(EndEntry { id: slot, role, .. }) = host.end(on) else { return };
+        let Some(connection) = self.connections.live(slot) else { return };
+        let (state, to) = (connection.side(role).state, connection.side(role.other()).host);
+        match state {
+            SideState::Open => {}
+            SideState::Opening => panic!("{id} sends on {on} before it is open"),
+            SideState::Absent | SideState::Accepting | SideState::Closed | SideState::Gone => return,
         }
+        self.counts.sends += 1;
+        if let Some(current) = &mut self.current {
+            current.sends.push((to, message.name()));
+        }
+        let what = SeenWhat::Sent { to, on, message: &message };
+        judges.observe(&Seen { at: self.now, event: self.event, host: id, what }, &mut self.findings);
+        if self.network.is_troubled() || connection.side(role).held > 0 {
+            return self.transmit(slot, role, Segment::Data(message));
+        }
+        // The usual case of `transmit`, with the connection that is already found.
+        let entity = connection.entity(role);
+        let side = connection.side_mut(role);
+        let number = side.sent;
+        side.sent += 1;
+        let latency = self.network.untroubled_latency(self.key, id, to, entity, u64::from(number));
+        let at = (self.now + latency).max(side.last_arrival);
+        side.last_arrival = at;
+        self.push(at, Event::Segment { id: slot, from: role, number, segment: Segment::Data(message) });
     }
 
     /// Sends a segment that is retransmitted until it arrives, behind all that were sent before it.
-    #[inline]
     pub(crate) fn transmit(&mut self, id: SlotId, from: Role, segment: Segment<M::Message>) {
         let connection = self.connections.live(id).expect("the connection lives");
         let entity = connection.entity(from);
@@ -216,17 +243,26 @@ impl<M: Machine> Core<M> {
     }
 
     /// Sends a datagram: it may be lost or doubled, each copy takes its own time, and a cut swallows it.
-    pub(crate) fn send_datagram(&mut self, host: &mut Host<M>, from: HostId, to: Address, message: M::Message) {
+    #[inline(always)]
+    pub(crate) fn send_datagram<J: Judges<M>>(
+        &mut self,
+        judges: &mut J,
+        host: &mut Host<M>,
+        from: HostId,
+        to: Address,
+        message: M::Message,
+    ) {
+        self.counts.sends += 1;
+        if let Some(current) = &mut self.current {
+            current.sends.push((to.host, message.name()));
+        }
+        self.observe(judges, from, SeenWhat::DatagramSent { to: to.host, message: &message });
         assert!((to.host.0 as usize) < self.cast.names.len(), "{from} sends to {}, which does not exist", to.host);
         let index = host.datagram_index(to.host);
         let entity = DATAGRAM_ENTITY | (u64::from(from.0) << 32) | u64::from(to.host.0);
-        if self.network.is_cut(from, to.host) {
-            return self.feel_cut(from, to.host);
+        if self.network.is_troubled() && self.is_swallowed(from, to.host, entity, index) {
+            return;
         }
-        if self.network.losses(self.key, from, to.host, entity, index) > 0 {
-            return self.feel_loss(from, to.host);
-        }
-        self.feel_delay(from, to.host);
         let spec = self.network.datagrams();
         let mut draw = self.key.draw(DATAGRAM, entity, index);
         let is_lost = spec.loss_one_in > 0 && draw.chance(1, u64::from(spec.loss_one_in));
@@ -239,6 +275,20 @@ impl<M: Machine> Core<M> {
             let at = self.now + self.network.latency(self.key, from, to.host, entity, index << 1);
             self.push(at, Event::Datagram { from, to, message });
         }
+    }
+
+    /// A cut, or a loss that is a fault, swallows the datagram.
+    fn is_swallowed(&mut self, from: HostId, to: HostId, entity: u64, index: u64) -> bool {
+        if self.network.is_cut(from, to) {
+            self.feel_cut(from, to);
+            return true;
+        }
+        if self.network.losses(self.key, from, to, entity, index) > 0 {
+            self.feel_loss(from, to);
+            return true;
+        }
+        self.feel_delay(from, to);
+        false
     }
 
     pub(crate) fn feel_loss(&mut self, from: HostId, to: HostId) {

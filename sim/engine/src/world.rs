@@ -6,7 +6,7 @@ use std::sync::Arc;
 use machine::{Address, HostId, Input, InputOf, Instant, Lane, Loss, Machine, Purpose, RunKey, Span, Ticket};
 
 use crate::catalogue::{ScheduleError, check_legal};
-use crate::connection::{Connections, Role, Segment, SideState, SlotId};
+use crate::connection::{Connections, Role, Segment, Side, SideState, SlotId};
 use crate::core::{Core, Event, Pending, RuleCount, RuleState};
 use crate::fault::Lasting;
 use crate::host::{Cast, EndEntry, Host, HostSpec, Hosts, Stalled};
@@ -14,7 +14,8 @@ use crate::judge::{Findings, Judges, SeenWhat, Step};
 use crate::network::{Network, NetworkSpec};
 use crate::queue::Queue;
 use crate::seed::run_key;
-use crate::trace::{Entry, Recording, Trace};
+use crate::step::Fed;
+use crate::trace::{Entry, Recording, Trace, word_of};
 use crate::{Counts, Options, Rule, Strike, Violation, When};
 
 const START: Purpose = Purpose::new("engine/start");
@@ -202,13 +203,16 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     /// Takes the next event off the queue; false if there is none. It need not deliver anything.
     ///
     /// Panics if a machine does; [`World::run`] catches that.
-    #[inline]
     pub fn step(&mut self) -> bool {
-        let Some((at, Pending { cause, event })) = self.core.queue.pop() else { return false };
+        let Some((at, slot)) = self.core.queue.pop() else { return false };
+        let Pending { cause, event } = self.core.queue.take(slot);
         debug_assert!(at >= self.core.now, "time runs forwards");
         self.core.now = at;
         self.core.cause = cause;
         match event {
+            Event::Segment { id, from, number, segment: Segment::Data(message) } => {
+                self.on_data(id, from, number, cause, message);
+            }
             Event::Segment { id, from, number, segment } => self.on_segment(id, from, number, cause, segment),
             Event::Wake { host, arm } => self.on_wake(host, arm),
             Event::Turn { host, incarnation, lane } => {
@@ -230,7 +234,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             }
             Event::Deliver { host, incarnation, from, input } => {
                 if self.hosts[host.0 as usize].incarnation == incarnation {
-                    self.on_deliver(host, cause, from, input);
+                    self.on_deliver(host, cause, from, *input);
                 }
             }
             Event::Boot { host, incarnation } => {
@@ -266,7 +270,6 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     }
 
     /// Delivers an input, or keeps it for a process that is stopped. Dropped if none runs.
-    #[inline]
     pub(crate) fn deliver(&mut self, to: HostId, cause: u64, from: Option<HostId>, input: InputOf<M>) {
         let host = Arc::make_mut(&mut self.hosts[to.0 as usize]);
         if host.machine.is_none() {
@@ -277,13 +280,17 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             self.stalled(to);
             return;
         }
-        let fed = self.core.feed(&mut self.judges, host, to, cause, from, input);
-        if self.core.has_before_effects_due() {
-            self.apply_struck(to, fed);
-        } else {
-            self.core.apply(&mut self.judges, host, to, fed);
+        let struck = self.core.take_other_step(&mut self.judges, host, to, cause, from, input);
+        self.finish_step(to, struck);
+    }
+
+    /// The end of a step that [`Core::take_step`] has begun.
+    #[inline(always)]
+    fn finish_step(&mut self, id: HostId, struck: Option<Fed>) {
+        if let Some(fed) = struck {
+            self.apply_struck(id, fed);
         }
-        self.end_step(to);
+        self.end_step(id);
     }
 
     fn stalled(&mut self, host: HostId) {
@@ -302,7 +309,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     }
 
     /// The step is over: the judges look at all hosts, and rules that were triggered strike.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_step(&mut self, host: HostId) {
         let step = Step { at: self.core.now, event: self.core.event, host };
         let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
@@ -316,7 +323,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     }
 
     /// Rules triggered by facts and situations strike now, or after a while.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn strike_triggered(&mut self, host: HostId) {
         if !self.core.findings.situations.is_empty() || !self.core.triggered.is_empty() {
             self.strike_all_triggered(host);
@@ -390,6 +397,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     }
 
     /// Wakes a machine that is due; arms anew if it is not.
+    #[inline(always)]
     fn wake(&mut self, id: HostId) {
         let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
         let Some(deadline) = host.deadline else { return };
@@ -398,13 +406,8 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             return;
         }
         let cause = host.deadline_cause;
-        let fed = self.core.feed(&mut self.judges, host, id, cause, None, Input::Woken);
-        if self.core.has_before_effects_due() {
-            self.apply_struck(id, fed);
-        } else {
-            self.core.apply(&mut self.judges, host, id, fed);
-        }
-        self.end_step(id);
+        let struck = self.core.take_other_step(&mut self.judges, host, id, cause, None, Input::Woken);
+        self.finish_step(id, struck);
     }
 
     fn on_turn(&mut self, id: HostId, lane: Lane) {
@@ -429,13 +432,8 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             return;
         }
         let (cause, work) = host.lanes.take(lane);
-        let fed = self.core.feed(&mut self.judges, host, id, cause, None, Input::Turn { lane, work });
-        if self.core.has_before_effects_due() {
-            self.apply_struck(id, fed);
-        } else {
-            self.core.apply(&mut self.judges, host, id, fed);
-        }
-        self.end_step(id);
+        let struck = self.core.take_other_step(&mut self.judges, host, id, cause, None, Input::Turn { lane, work });
+        self.finish_step(id, struck);
     }
 
     /// A sync completes on the device, whoever still waits for it.
@@ -476,8 +474,23 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         }
     }
 
-    /// A segment reaches the other side's host.
+    /// A message reaches the other side's host: the usual case of [`World::on_segment`], while nothing is wrong.
     #[inline(always)]
+    fn on_data(&mut self, id: SlotId, from: Role, number: u32, cause: u64, message: M::Message) {
+        let Some(connection) = self.core.connections.live(id) else { return };
+        let (sender, &Side { host: to, end, state, .. }) = (connection.side(from).host, connection.side(from.other()));
+        let host = Arc::make_mut(&mut self.hosts[to.0 as usize]);
+        let is_usual = state == SideState::Open && !self.core.network.is_troubled();
+        if is_usual && host.is_powered && host.machine.is_some() && !host.is_stopped() && host.stalled.is_empty() {
+            let input = Input::Message { on: end, message };
+            let struck = self.core.take_step(&mut self.judges, host, to, cause, Some(sender), input);
+            self.finish_step(to, struck);
+        } else {
+            self.on_segment(id, from, number, cause, Segment::Data(message));
+        }
+    }
+
+    /// A segment reaches the other side's host.
     fn on_segment(&mut self, id: SlotId, from: Role, number: u32, cause: u64, segment: Segment<M::Message>) {
         let Some(connection) = self.core.connections.live(id) else { return };
         let (sender, receiver) = (connection.side(from).host, connection.side(from.other()).host);
@@ -650,7 +663,12 @@ fn rule_states(schedule: &[Rule]) -> Vec<RuleState> {
         let content = digest.value();
         let before = (0..).map(|index: u64| content.wrapping_add(index));
         let key = before.into_iter().find(|key| states.iter().all(|state| state.key != *key));
-        states.push(RuleState { key: key.expect("there are fewer rules than keys"), ..RuleState::default() });
+        let key = key.expect("there are fewer rules than keys");
+        let trigger = match &rule.when {
+            When::Fact(trigger) => word_of(&trigger.fact),
+            When::At(_) => 0,
+        };
+        states.push(RuleState { key, trigger, ..RuleState::default() });
     }
     states
 }

@@ -12,3 +12,4 @@ mod names_of_draws;
 mod outcomes;
 mod rules;
 mod toy;
+mod wakes;

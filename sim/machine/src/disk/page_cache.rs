@@ -414,6 +414,12 @@ impl Durable<'_> {
     pub fn reaches(&self, file: FileId, offset: u64) -> bool {
         self.has_entry(file) && self.0.file(file).is_durable_to(offset)
     }
+
+    /// As [`Durable::reaches`], whether or not the file would be found: true of a file that was synced before its name was.
+    #[must_use]
+    pub fn holds(&self, file: FileId, offset: u64) -> bool {
+        self.0.file(file).is_durable_to(offset)
+    }
 }
 
 /// The choices of a crash model for one loss of power.

@@ -7,6 +7,9 @@ use crate::columns::{WIDTH, fit, seconds, table, wrap};
 /// Steps of a proof that a report shows; the ones with a part in it are never left out.
 const STEPS: usize = 14;
 
+/// The label of a note that says where a rule is written: for those who ask for more.
+const SOURCE: &str = "source";
+
 /// The finding's own paragraphs, without its headline.
 pub(crate) fn finding(finding: &Finding, all: bool, out: &mut Vec<String>) {
     if !finding.witnesses.is_empty() {
@@ -26,9 +29,10 @@ pub(crate) fn finding(finding: &Finding, all: bool, out: &mut Vec<String>) {
         }
         wrap("  should progress : ", &stuck.recoverable, out);
     }
-    if !finding.why.is_empty() {
+    let why: Vec<_> = finding.why.iter().filter(|note| all || note.label != SOURCE).collect();
+    if !why.is_empty() {
         out.push("why this is a bug".to_owned());
-        for note in &finding.why {
+        for note in why {
             wrap(&format!("  {:<8} : ", note.label), &note.text, out);
         }
     }
@@ -59,8 +63,8 @@ fn witnesses(finding: &Finding, all: bool, out: &mut Vec<String>) {
     out.push(head);
     for (number, witness) in finding.witnesses.iter().enumerate().filter(|&(at, _)| shown[at]) {
         let mark = match witness.role {
-            Role::Promise => "  <== promise made",
-            Role::FirstWrongStep => "  <== first wrong step",
+            Role::Promise => "  <== promise",
+            Role::FirstWrongStep => "  <== first wrong",
             Role::Detected => "  <== detected",
             Role::Step => "",
         };

@@ -162,6 +162,9 @@ fn checks(record: &Record, all: bool, out: &mut Vec<String>) {
     }
     wrap("", &line, out);
     let used: Vec<&record::Check> = record.checks.iter().filter(|check| check.times > 0).collect();
+    if !all && record.outcome != Outcome::Held {
+        return; // Whoever reads about a failure has no use for what did not fail.
+    }
     if all {
         for check in used {
             out.push(format!("  {:<5} {:<32} {:>10} times", check.id, check.name, check.times));
@@ -181,10 +184,12 @@ fn marks(record: &Record, all: bool, out: &mut Vec<String>) {
         .filter(|mark| mark.times > 0)
         .map(|mark| format!("{}\u{a0}×{}", mark.name, mark.times))
         .collect();
-    let text = if reached.is_empty() { "none".to_owned() } else { reached.join("  ") };
-    let mut lines = Vec::new();
-    wrap(&format!("marks      {} of {} reached: ", reached.len(), record.marks.len()), &text, &mut lines);
-    out.extend(lines.into_iter().map(|line| line.replace('\u{a0}', " ")));
+    out.push(format!("marks      {} of {} reached", reached.len(), record.marks.len()));
+    if !reached.is_empty() {
+        let mut lines = Vec::new();
+        wrap("           ", &reached.join("  "), &mut lines);
+        out.extend(lines.into_iter().map(|line| line.replace('\u{a0}', " ")));
+    }
     if all {
         let missed: Vec<&str> = record.marks.iter().filter(|m| m.times == 0).map(|m| m.name.as_str()).collect();
         wrap("           not reached: ", &missed.join(" "), out);

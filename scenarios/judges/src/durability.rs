@@ -333,7 +333,7 @@ impl Oracle {
         let lack = server.lacks(zxid, look.disk(server.host));
         let name = self.voter_name(voter).to_owned();
         match self.judge_lack(Rule::AckImpliesDurable, lack, moment) {
-            None => self.note_quorum_of_acks(voter, zxid, look, findings),
+            None => self.note_quorum_of_acks(voter, zxid, findings),
             Some(lack) => {
                 let headline = format!("{name} acknowledged {zxid} ({}) {}", self.describe(zxid), told(lack, zxid));
                 let story = Story::new(Rule::AckImpliesDurable, headline)
@@ -482,17 +482,12 @@ impl Oracle {
     }
 
     /// A22: enough have acknowledged, and nobody has committed yet.
-    fn note_quorum_of_acks(&mut self, voter: usize, zxid: Zxid, look: &impl Look, findings: &mut Findings) {
+    fn note_quorum_of_acks(&mut self, voter: usize, zxid: Zxid, findings: &mut Findings) {
         if zxid <= self.last_acked_by_quorum || zxid <= self.canon.last_zxid() {
             return;
         }
-        let mut holders = 0;
-        for at in 0..self.servers.len() {
-            let server = Arc::make_mut(&mut self.servers[at]);
-            holders += usize::from(
-                server.log.position(zxid).is_some() && server.lacks(zxid, look.disk(server.host)).is_none(),
-            );
-        }
+        // Each was asked when it acknowledged, the leader when its sync came back.
+        let holders = self.servers.iter().filter(|server| server.log.is_confirmed(zxid)).count();
         if holders >= self.roster.ensemble.quorum() {
             self.last_acked_by_quorum = zxid;
             let name = self.voter_name(voter).to_owned();
@@ -505,10 +500,10 @@ impl Oracle {
     pub(crate) fn on_synced(&mut self, voter: usize, _moment: Moment, look: &impl Look, findings: &mut Findings) {
         let server = Arc::make_mut(&mut self.servers[voter]);
         let zxid = server.log.last_zxid();
-        if server.leads != Some(zxid.epoch()) || zxid <= self.last_alone || zxid <= self.canon.last_zxid() {
+        if server.leads != Some(zxid.epoch()) || zxid <= self.canon.last_zxid() {
             return;
         }
-        if server.lacks(zxid, look.disk(server.host)).is_some() {
+        if server.lacks(zxid, look.disk(server.host)).is_some() || zxid <= self.last_alone {
             return;
         }
         let is_alone = (0..self.servers.len()).all(|at| at == voter || self.servers[at].log.last_zxid() < zxid);

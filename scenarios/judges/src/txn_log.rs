@@ -277,6 +277,11 @@ impl TxnLog {
         }
     }
 
+    /// Whether it is known already that a transaction is durable, and all before it.
+    pub(crate) fn is_confirmed(&self, zxid: Zxid) -> bool {
+        self.position(zxid).is_some_and(|at| at < self.confirmed)
+    }
+
     /// A sync failed: what is not durable now counts as clean, and no later sync of this process covers it.
     pub(crate) fn sync_failed(&mut self) {
         self.failed = self.entries.len();

@@ -125,9 +125,9 @@ pub fn campaign(prepared: &Prepared, seeds: Range<u64>, threads: usize) -> Vec<S
 pub fn one(prepared: &Prepared, seed: u64) -> Seed {
     let run = prepared.run(seed, Watch::LIGHT).unwrap_or_else(|error| panic!("{error}"));
     let broken = match &run.outcome.verdict {
-        Verdict::Violated(violations) => violations.first().map(|violation| {
-            (violation.invariant.to_owned(), violation.headline.clone(), violation.signature())
-        }),
+        Verdict::Violated(violations) => violations
+            .first()
+            .map(|violation| (violation.invariant.to_owned(), violation.headline.clone(), violation.signature())),
         Verdict::Held | Verdict::Undecided(_) => None,
     };
     let undecided = match &run.outcome.verdict {

@@ -113,7 +113,11 @@ impl Prepared {
             && let Some(cfg) = &zoo_cfg
             && let Some(remark) = cfg.unknown.first()
         {
-            return Err(BadInput::new(&cfg.file, Some(remark.line), format!("the key {} is {}", remark.key, remark.text)));
+            return Err(BadInput::new(
+                &cfg.file,
+                Some(remark.line),
+                format!("the key {} is {}", remark.key, remark.text),
+            ));
         }
         let prepared = Self { name: source.name.clone(), scenario, zoo_cfg, arguments: arguments(changes) };
         prepared.check(source)?;
@@ -142,7 +146,9 @@ impl Prepared {
                     BadInput::new(&self.name, line, format!("this rule names the {what} `{name}`, which there is not"))
                         .hint(did_you_mean(name, &known))
                 }
-                ScheduleFault::Illegal { why } => BadInput::new(&self.name, line, format!("this rule is illegal: {why}")),
+                ScheduleFault::Illegal { why } => {
+                    BadInput::new(&self.name, line, format!("this rule is illegal: {why}"))
+                }
             }
         })
     }
@@ -164,8 +170,7 @@ impl Prepared {
             violations_most: if watch.keep_going { VIOLATIONS_MOST } else { 1 },
             ..Options::default()
         };
-        let world =
-            World::new(seed, judges, setup.hosts.clone(), &setup.network, setup.schedule.clone(), options);
+        let world = World::new(seed, judges, setup.hosts.clone(), &setup.network, setup.schedule.clone(), options);
         Ok((setup, world))
     }
 

@@ -4,8 +4,8 @@ use coordinator::CoordinatorMark;
 use engine::{Part, Verdict, Violation};
 use machine::{HostId, Mark as _};
 use record::{
-    Check, Counts, Finding, Host, Identity, MarkCount, Note, OperationCount, Outcome, Record, Role, RuleCount, Table,
-    Witness,
+    Check, Counts, Finding, Host, Identity, MarkCount, Note, OperationCount, Outcome, Record, Role, RuleCount, Stuck,
+    Table, Waiting, Witness,
 };
 use world::Node;
 
@@ -26,9 +26,7 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
     let world = &run.world;
     let oracle = world.judges().oracle();
     let findings: Vec<Finding> = match &run.outcome.verdict {
-        Verdict::Violated(violations) => {
-            violations.iter().map(|violation| finding(violation, run, &names)).collect()
-        }
+        Verdict::Violated(violations) => violations.iter().map(|violation| finding(violation, run, &names)).collect(),
         Verdict::Held | Verdict::Undecided(_) => Vec::new(),
     };
     let outcome = match &run.outcome.verdict {
@@ -181,21 +179,29 @@ pub fn remarks(run: &Run) -> Vec<Note> {
     let oracle = run.world.judges().oracle();
     let mut notes = Vec::new();
     for excuse in oracle.excuses() {
-        let because: Vec<String> =
-            excuse.because.iter().map(|(moment, what)| format!("{what} (#{} at {})", moment.event, moment.at)).collect();
+        let because: Vec<String> = excuse
+            .because
+            .iter()
+            .map(|(moment, what)| format!("{what} (#{} at {})", moment.event, moment.at))
+            .collect();
         let text = format!("{} {}: not a bug because {}", excuse.rule.id(), excuse.headline, because.join(", "));
         notes.push(Note { label: "excused".to_owned(), text });
     }
     let checks = oracle.checks();
     for (what, times, first) in oracle.notes() {
-        let relaxes: Vec<&str> =
-            checks.iter().filter(|check| check.relaxed.iter().any(|&(reason, _)| reason == what)).map(|c| c.id).collect();
+        let relaxes: Vec<&str> = checks
+            .iter()
+            .filter(|check| check.relaxed.iter().any(|&(reason, _)| reason == what))
+            .map(|c| c.id)
+            .collect();
         let rules = if relaxes.is_empty() { String::new() } else { format!("{}: ", relaxes.join(", ")) };
         let text = format!("{rules}{what} ({times} times, first at {})", first.at);
         notes.push(Note { label: "known hole".to_owned(), text });
     }
     for check in &checks {
-        for (reason, times) in check.relaxed.iter().filter(|(reason, _)| oracle.notes().all(|(what, ..)| what != *reason)) {
+        for (reason, times) in
+            check.relaxed.iter().filter(|(reason, _)| oracle.notes().all(|(what, ..)| what != *reason))
+        {
             notes.push(Note { label: "relaxed".to_owned(), text: format!("{} {times} times: {reason}", check.id) });
         }
     }
@@ -220,25 +226,59 @@ fn finding(violation: &Violation, run: &Run, names: &[String]) -> Finding {
             },
         })
         .collect();
-    let rule = judges::explain(violation.invariant);
-    let why = rule.map_or_else(Vec::new, |rule| {
+    let (id, rule_name, headline) = title(violation);
+    let why = judges::explain(&id).map_or_else(Vec::new, |rule| {
         [("rule", rule.statement), ("matters", rule.why), ("source", rule.source)]
             .map(|(label, text)| Note { label: label.to_owned(), text: text.to_owned() })
             .to_vec()
     });
     Finding {
-        id: violation.invariant.to_owned(),
-        name: violation.name.to_owned(),
-        headline: violation.headline.clone(),
+        stuck: (violation.invariant == LIVENESS).then(|| stuck(&headline, run)),
+        id,
+        name: rule_name,
+        headline,
         event: violation.event,
         at: violation.at.as_nanos(),
         host: violation.host.map(name),
         witnesses,
         why,
         state: Some(state(run)),
-        stuck: None,
-        help: Some(format!("tribunal run … -v shows every step of the proof; --set and the other seeds of {} show how far it reaches", run.setup.seed)),
+        help: None,
         signature: violation.signature(),
+    }
+}
+
+/// What the engine calls a world that does not converge; its headline begins with the rule that is not met.
+const LIVENESS: &str = "LIVENESS";
+
+/// Id, name and headline of a violation.
+pub(crate) fn title(violation: &Violation) -> (String, String, String) {
+    if violation.invariant == LIVENESS
+        && let Some((id, rest)) = violation.headline.split_once(' ')
+        && let Some(rule) = judges::explain(id)
+    {
+        let rest = rest.strip_prefix(rule.name).unwrap_or(rest);
+        return (id.to_owned(), rule.name.to_owned(), rest.trim_start_matches([':', ' ']).to_owned());
+    }
+    (violation.invariant.to_owned(), violation.name.to_owned(), violation.headline.clone())
+}
+
+/// What is stuck, who waits for what, and why that should not be.
+fn stuck(pending: &str, run: &Run) -> Stuck {
+    let mut waiting = Vec::new();
+    for client in &run.setup.topology.clients {
+        let Some(machine) = run.world.machine(client.host).and_then(Node::as_zk_workload) else { continue };
+        if let Some(oldest) = machine.pending() {
+            let state = if machine.connected() { "connected" } else { "not connected" };
+            waiting.push(Waiting { who: client.name.clone(), state: state.to_owned(), what: oldest.to_string() });
+        }
+    }
+    Stuck {
+        pending: pending.to_owned(),
+        progress: None,
+        waiting,
+        recoverable: "every fault has ended, every server was started again, and a majority can reach each other"
+            .to_owned(),
     }
 }
 
@@ -268,4 +308,3 @@ fn state(run: &Run) -> Table {
     let head = ["server", "role", "phase", "accepted", "current", "last zxid", "tree digest", "sessions"];
     Table { title: "the servers when it was detected".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
 }
-

@@ -50,7 +50,11 @@ impl Source {
     /// If the scenario is of the catalogue, or the file cannot be read.
     pub fn beside(&self, file: &str) -> Result<(String, String), BadInput> {
         let Some(directory) = &self.directory else {
-            return Err(BadInput::new(&self.name, None, format!("{file}: a scenario of the catalogue has no files beside it")));
+            return Err(BadInput::new(
+                &self.name,
+                None,
+                format!("{file}: a scenario of the catalogue has no files beside it"),
+            ));
         };
         let path = directory.join(file);
         Ok((path.display().to_string(), read(&path)?))

@@ -22,7 +22,13 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "role-changed" => (Step, format!("is {} (current epoch {})", f("role"), f("epoch"))),
         "leader-elected" => (
             Step,
-            format!("votes for server {} in round {} (epoch {}, zxid {})", f("leader"), f("round"), f("peer_epoch"), f("zxid")),
+            format!(
+                "votes for server {} in round {} (epoch {}, zxid {})",
+                f("leader"),
+                f("round"),
+                f("peer_epoch"),
+                f("zxid")
+            ),
         ),
         "epoch-accepted" => (Detail, format!("promised epoch {}", f("epoch"))),
         "epoch-current" => (Detail, format!("current epoch is {}", f("epoch"))),
@@ -30,7 +36,10 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "sync-decided" => {
             (Step, format!("brings server {} from {} to {} by {}", f("learner"), f("peer_zxid"), f("zxid"), f("mode")))
         }
-        "synchronised" => (Step, format!("in step with leader {} of epoch {} at {} ({})", f("leader"), f("epoch"), f("zxid"), f("mode"))),
+        "synchronised" => (
+            Step,
+            format!("in step with leader {} of epoch {} at {} ({})", f("leader"), f("epoch"), f("zxid"), f("mode")),
+        ),
         "leader-stepped-down" => (Turn, format!("STEPS DOWN in epoch {}: {}", f("epoch"), f("why"))),
         "learner-dropped" => (Step, format!("drops server {}: {}", f("learner"), f("why"))),
         "learner-left" => (Step, format!("leaves leader {}: {}", f("leader"), f("why"))),
@@ -39,7 +48,9 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "refused-to-start" => (Turn, format!("REFUSES TO START: {}", f("why"))),
         "session-expired" => (Turn, format!("expires session {} (timeout {} ms)", f("session"), f("timeout_ms"))),
         "snapshot-written" => (Detail, format!("wrote a snapshot at {}", f("zxid"))),
-        "client-session-expired" => (Turn, format!("learns that its session {} is over, from the {}", f("session"), f("by"))),
+        "client-session-expired" => {
+            (Turn, format!("learns that its session {} is over, from the {}", f("session"), f("by")))
+        }
         "client-session-moved" => (Detail, format!("took session {} from {} to {}", f("session"), f("from"), f("to"))),
         "client-disconnected" => (Detail, format!("lost {}: {}", f("server"), f("cause"))),
         "lock-acquired" => (Detail, format!("holds {} with token {}", f("lock"), f("token"))),
@@ -113,13 +124,7 @@ pub(crate) fn moments(recording: &Recording, names: &[String]) -> Vec<Moment> {
 }
 
 fn moment(event: &TraceEvent, names: &[String], weight: Weight, text: String) -> Moment {
-    Moment {
-        event: Some(event.id),
-        at: event.at.as_nanos(),
-        place: names[event.host.0 as usize].clone(),
-        text,
-        weight,
-    }
+    Moment { event: Some(event.id), at: event.at.as_nanos(), place: names[event.host.0 as usize].clone(), text, weight }
 }
 
 /// Faults as stretches of time.
@@ -160,7 +165,11 @@ pub(crate) fn tracks(recording: &Recording, names: &[String]) -> Vec<Track> {
 /// Messages: delivered ones, with the event that sent them.
 pub(crate) fn arrows(recording: &Recording, names: &[String]) -> Vec<Arrow> {
     let sent = |cause: u64| {
-        recording.events.binary_search_by_key(&cause, |event| event.id).ok().map(|at| recording.events[at].at.as_nanos())
+        recording
+            .events
+            .binary_search_by_key(&cause, |event| event.id)
+            .ok()
+            .map(|at| recording.events[at].at.as_nanos())
     };
     recording
         .events

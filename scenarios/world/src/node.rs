@@ -11,16 +11,16 @@ use crate::Packet;
 #[derive(Clone, Debug)]
 pub enum Node {
     /// A ZooKeeper server.
-    Coordinator(Coordinator),
+    Coordinator(Box<Coordinator>),
     /// A client with one of the ZooKeeper workloads.
-    ZkWorkload(ZkWorkload),
+    ZkWorkload(Box<ZkWorkload>),
 }
 
 /// What a machine of this world is made from.
 #[derive(Clone, Debug)]
 pub enum Image {
     /// A ZooKeeper server's configuration.
-    Coordinator(ServerConfig),
+    Coordinator(Box<ServerConfig>),
     /// A workload's.
     ZkWorkload(ZkWorkloadImage),
 }
@@ -60,7 +60,7 @@ impl Vocabulary for Node {
 impl Node {
     /// The ZooKeeper server, if it is one.
     #[must_use]
-    pub const fn as_coordinator(&self) -> Option<&Coordinator> {
+    pub fn as_coordinator(&self) -> Option<&Coordinator> {
         match self {
             Self::Coordinator(machine) => Some(machine),
             Self::ZkWorkload(_) => None,
@@ -69,7 +69,7 @@ impl Node {
 
     /// The workload, if it is one.
     #[must_use]
-    pub const fn as_zk_workload(&self) -> Option<&ZkWorkload> {
+    pub fn as_zk_workload(&self) -> Option<&ZkWorkload> {
         match self {
             Self::ZkWorkload(machine) => Some(machine),
             Self::Coordinator(_) => None,
@@ -130,15 +130,15 @@ impl Machine for Node {
 
     fn boot(image: &Image, io: &mut Io<'_, Self>) -> Self {
         match image {
-            Image::Coordinator(image) => Self::Coordinator(io.lend(|io| Coordinator::boot(image, io))),
-            Image::ZkWorkload(image) => Self::ZkWorkload(io.lend(|io| ZkWorkload::boot(image, io))),
+            Image::Coordinator(image) => Self::Coordinator(Box::new(io.lend(|io| Coordinator::boot(image, io)))),
+            Image::ZkWorkload(image) => Self::ZkWorkload(Box::new(io.lend(|io| ZkWorkload::boot(image, io)))),
         }
     }
 
     fn handle(&mut self, input: InputOf<Self>, io: &mut Io<'_, Self>) {
         match self {
-            Self::Coordinator(machine) => run(machine, input, io),
-            Self::ZkWorkload(machine) => run(machine, input, io),
+            Self::Coordinator(machine) => run(machine.as_mut(), input, io),
+            Self::ZkWorkload(machine) => run(machine.as_mut(), input, io),
         }
     }
 

@@ -66,8 +66,7 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
 }
 
 /// The line of a byte offset, from 1.
-#[must_use]
-pub fn line_of(text: &str, offset: usize) -> usize {
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 

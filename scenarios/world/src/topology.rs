@@ -104,7 +104,7 @@ impl Setup {
                 disk: disk(scenario, &mut rng),
                 clock: clock(scenario, &mut rng),
                 supervisor: Supervisor::After(scenario.cluster.restart_after),
-                ..HostSpec::new(&server.name, COORDINATORS, Image::Coordinator(config))
+                ..HostSpec::new(&server.name, COORDINATORS, Image::Coordinator(Box::new(config)))
             });
         }
         for image in images(scenario, &topology, duration, &mut rng) {

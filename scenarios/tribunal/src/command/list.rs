@@ -68,11 +68,20 @@ const FAULTS: &[(&str, &str)] = &[
     ("pause", r#"do = { pause = { target = { role = "leader" }, for = "8s" } }"#),
     ("freeze", r#"do = { freeze = { target = { host = "zk2" }, for = "8s" } }"#),
     ("cut", r#"do = { cut = { from = { group = "clients" }, to = { role = "leader" }, one-way = true, for = "5s" } }"#),
-    ("partition", r#"do = { partition = { groups = [[{ minority-of = "coordinators" }], [{ rest-of = "coordinators" }]], for = "5s" } }"#),
+    (
+        "partition",
+        r#"do = { partition = { groups = [[{ minority-of = "coordinators" }], [{ rest-of = "coordinators" }]], for = "5s" } }"#,
+    ),
     ("isolate", r#"do = { isolate = { target = { this = true }, for = "5s" } }"#),
     ("reset", r#"do = { reset = { between = [{ any-of = "clients" }, { group = "coordinators" }] } }"#),
-    ("delay", r#"do = { delay = { from = { host = "zk1" }, to = { everybody = true }, extra = "200ms..1s", for = "5s" } }"#),
-    ("loss", r#"do = { loss = { from = { group = "coordinators" }, to = { group = "coordinators" }, one-in = 10, for = "5s" } }"#),
+    (
+        "delay",
+        r#"do = { delay = { from = { host = "zk1" }, to = { everybody = true }, extra = "200ms..1s", for = "5s" } }"#,
+    ),
+    (
+        "loss",
+        r#"do = { loss = { from = { group = "coordinators" }, to = { group = "coordinators" }, one-in = 10, for = "5s" } }"#,
+    ),
     ("disk-error", r#"do = { disk-error = { target = { host = "zk1" }, operation = "sync", times = 1 } }"#),
     ("disk-full", r#"do = { disk-full = { target = { host = "zk1" }, for = "5s" } }"#),
     ("slow-disk", r#"do = { slow-disk = { target = { role = "leader" }, factor = 20, stall = "500ms", for = "5s" } }"#),

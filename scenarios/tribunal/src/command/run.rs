@@ -68,7 +68,8 @@ pub(crate) struct ChangeArguments {
 
 impl ChangeArguments {
     pub(crate) fn changes(self) -> Result<Changes, BadInput> {
-        let zoo_cfg = self.zoo_cfg.map(|path| read(&path).map(|text| (path.display().to_string(), text))).transpose()?;
+        let zoo_cfg =
+            self.zoo_cfg.map(|path| read(&path).map(|text| (path.display().to_string(), text))).transpose()?;
         Ok(Changes { sets: self.sets, defects: self.defects, zoo_cfg, strict_config: self.strict_config })
     }
 }

@@ -53,6 +53,16 @@ fn a_run_that_does_not_hold_ends_with_one_and_leaves_its_record() {
 }
 
 #[test]
+fn a_world_that_does_not_converge_in_time_says_what_is_stuck() {
+    let out = directory("stuck").display().to_string();
+    let output = tribunal(&["run", "steady", "--set", "duration=4s", "--set", "settle=500ms", "--out", &out]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("VIOLATED V02 writes-complete: no new write of c1 has succeeded"), "{text}");
+    assert!(text.contains("what is stuck") && text.contains("should progress : every fault has ended"), "{text}");
+}
+
+#[test]
 fn a_record_that_cannot_be_written_costs_neither_report_nor_status() {
     let out = directory("not-a-directory").join("file");
     std::fs::write(&out, "in the way").unwrap();
@@ -75,7 +85,10 @@ fn verify_runs_twice_and_compares() {
 fn wrong_words_are_one_sentence_with_a_hint() {
     check_refused(&["run", "leader-crsh"], &["no such scenario", "did you mean `leader-crash`?"]);
     check_refused(&["run", "missing.toml"], &["missing.toml: cannot be read", "hint:"]);
-    check_refused(&["run", "steady", "--defect", "ZOOKEEPER-4634"], &["there is no defect", "did you mean `ZOOKEEPER-4643`?"]);
+    check_refused(
+        &["run", "steady", "--defect", "ZOOKEEPER-4634"],
+        &["there is no defect", "did you mean `ZOOKEEPER-4643`?"],
+    );
     check_refused(&["run", "steady", "--set", "duration"], &["--set duration", "there is no `=` in it"]);
     check_refused(&["run", "steady", "--set", "cluster.zoo.tickTime=fast"], &["tickTime is \"fast\""]);
     check_refused(&["run", "steady", "--seed", "seven"], &["a seed is a whole number"]);
@@ -94,15 +107,21 @@ fn a_broken_scenario_file_names_line_and_neighbour() {
     let head = "about = \"x\"\nduration = \"5s\"\n[cluster]\ncoordinators = 3\n";
     check(&format!("{head}coordinaters = 3\n"), &["mine.toml:5:", "did you mean `coordinators`?"]);
     check("about = \"x\"\nduration = 5\n", &["mine.toml:2:", "1s..3s"]);
-    check("about = \"x\nduration", &["mine.toml:1:"]);
+    check("about = \"x\"\nduration\n", &["mine.toml:2:", "expected `=`"]);
     let rule = |when: &str, what: &str| format!("{head}[[faults]]\nwhen = {when}\ndo = {what}\n");
     check(
         &rule("{ fact = \"leader-establishd\" }", "{ kill = { target = { role = \"leader\" } } }"),
         &["mine.toml:5:", "the fact `leader-establishd`", "did you mean `leader-established`?"],
     );
-    check(&rule("{ at = \"1s\" }", "{ kill = { target = { role = \"leadr\" } } }"), &["the role `leadr`", "did you mean `leader`?"]);
+    check(
+        &rule("{ at = \"1s\" }", "{ kill = { target = { role = \"leadr\" } } }"),
+        &["the role `leadr`", "did you mean `leader`?"],
+    );
     check(&rule("{ at = \"1s\" }", "{ kill = { target = { host = \"zk9\" } } }"), &["the host `zk9`"]);
-    check(&rule("{ at = \"1s\" }", "{ kil = { target = { host = \"zk1\" } } }"), &["mine.toml:7:", "did you mean `kill`?"]);
+    check(
+        &rule("{ at = \"1s\" }", "{ kil = { target = { host = \"zk1\" } } }"),
+        &["mine.toml:7:", "did you mean `kill`?"],
+    );
     check(&format!("{head}defects = [\"ZOOKEEPER-1\"]\n"), &["there is no defect `ZOOKEEPER-1`"]);
     check("about = \"x\"\nduration = \"5s\"\n[cluster]\ncoordinators = 0\n", &["mine.toml:4:", "from 1 to 9"]);
 }
@@ -125,7 +144,8 @@ fn a_real_zoo_cfg_configures_the_servers_and_its_oddities_are_said() {
     let directory = directory("zoo");
     let path = directory.join("zoo.cfg");
     let file = path.display().to_string();
-    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nautopurge.purgeInterval=1\n").unwrap();
+    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nautopurge.purgeInterval=1\n")
+        .unwrap();
     let arguments = ["run", "steady", "--set", "duration=3s", "--zoo-cfg", &file];
     let output = tribunal(&arguments);
     let text = String::from_utf8(output.stdout).unwrap();

@@ -33,7 +33,12 @@ fn a_run_in_which_leaders_die() {
 
 #[test]
 fn a_run_that_found_a_bug() {
-    insta::assert_snapshot!(report_of("session-expiry", crate::defects::SEED_OF_1208, Some("ZOOKEEPER-1208"), Level::Normal));
+    insta::assert_snapshot!(report_of(
+        "session-expiry",
+        crate::defects::SEED_OF_1208,
+        Some("ZOOKEEPER-1208"),
+        Level::Normal
+    ));
 }
 
 #[test]

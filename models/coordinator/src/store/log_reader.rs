@@ -121,6 +121,8 @@ pub struct LogReader {
     skip_below: Zxid,
     /// Where a gap begins to matter; none if it never does.
     gapless_from: Option<Zxid>,
+    /// The counter with which an epoch must begin, if that was asked for.
+    first_counter: Option<u32>,
     last: Option<Zxid>,
     torn: u32,
 }
@@ -159,9 +161,13 @@ impl LogReader {
 
     /// Opens the logs at the beginning of the file that may hold `zxid`, with what comes before it in that file. A gap is an
     /// error only if it is not wholly before `zxid`.
+    ///
+    /// An epoch that does not begin with its first transaction is a gap as well: a SNAP was loaded over it, and what stands
+    /// before it may never have been committed (ZOOKEEPER-2846; the real server sends it to its learners).
     #[must_use]
     pub fn around(disk: &dyn Disk, config: &ServerConfig, zxid: Zxid) -> Self {
-        Self { gapless_from: Some(zxid), ..Self::open(disk, config, zxid) }
+        let first_counter = config.initial_zxid.unwrap_or(0) + 1;
+        Self { gapless_from: Some(zxid), first_counter: Some(first_counter), ..Self::open(disk, config, zxid) }
     }
 
     /// Opens the logs at the beginning of the newest file whose name is below `zxid`, and lets gaps be.
@@ -176,6 +182,7 @@ impl LogReader {
             entry_bytes_max: i32::try_from(entry_bytes_max).unwrap_or(i32::MAX),
             skip_below: Zxid::ZERO,
             gapless_from: None,
+            first_counter: None,
             last: None,
             torn: 0,
         }
@@ -248,11 +255,16 @@ impl LogReader {
         if let (Some(last), Some(from)) = (self.last, self.gapless_from)
             && entry.zxid >= from
             && entry.zxid > last
-            && !follows(last, entry.zxid)
+            && !self.continues(last, entry.zxid)
         {
             return Err(LogError::Gap { after: last, next: entry.zxid, file: entry.file.clone() });
         }
         Ok(())
+    }
+
+    fn continues(&self, last: Zxid, next: Zxid) -> bool {
+        let begins_well = self.first_counter.is_none_or(|first| next.counter() == first);
+        follows(last, next) && (next.epoch() == last.epoch() || begins_well)
     }
 
     /// Opens the next file; false if there is none. An empty last one is removed: a crash fell between its creation and its

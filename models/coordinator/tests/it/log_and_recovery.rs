@@ -382,3 +382,22 @@ fn a_gap_matters_to_a_diff_only_behind_the_peers_zxid() {
     assert!(matches!(read(&mut host, zxid(1, 5)), Err(LogError::Gap { .. })), "2 to 5: 5 is the peer's own");
     assert!(matches!(read(&mut host, zxid(1, 3)), Err(LogError::Gap { .. })));
 }
+
+/// Found by a swarm: `leader-pause`, seed 594. A deposed leader logs what nobody else gets, is brought up to date by SNAP in the
+/// middle of the next epoch, logs on, leads, and reads its log to a server that lags.
+#[test]
+fn a_log_that_a_snap_was_loaded_over_is_no_diff() {
+    let read = |counters_of_the_next_epoch: &[u32]| {
+        let mut host = Host::member();
+        logged(&mut host, 1, [1, 2, 3]);
+        logged(&mut host, 2, counters_of_the_next_epoch.iter().copied());
+        let mut log = LogReader::around(&host.disk, &host.config, zxid(1, 2));
+        while log.next(&mut host.disk)?.is_some() {}
+        Ok::<(), LogError>(())
+    };
+    assert_eq!(read(&[1, 2]), Ok(()), "an epoch behind an epoch");
+    assert!(
+        matches!(read(&[172, 173]), Err(LogError::Gap { .. })),
+        "172 transactions of epoch 2 were never in this log"
+    );
+}

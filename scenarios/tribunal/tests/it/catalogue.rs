@@ -63,3 +63,18 @@ fn every_fault_of_the_catalogue_is_felt_in_some_seed() {
         assert!(unfelt.is_empty(), "{}: never felt in six seeds: {unfelt:?}", entry.name);
     }
 }
+
+/// Seeds that found a bug in a model; what it was is said by the test named behind each.
+#[test]
+fn seeds_that_once_failed_hold() {
+    let found = [
+        // coordinator: a_log_that_a_snap_was_loaded_over_is_no_diff
+        ("leader-pause", 594),
+        // coordinator: watches_of_a_connection_that_is_gone_are_neither_told_nor_set
+        ("session-expiry", 18),
+    ];
+    for (name, seed) in found {
+        let result = tribunal::one(&prepared(name), seed);
+        assert!(result.held(), "{name} {seed}: {:?}", result.broken);
+    }
+}

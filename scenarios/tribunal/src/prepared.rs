@@ -78,6 +78,8 @@ impl Watch {
 pub struct Run {
     /// What it was made from.
     pub setup: Setup,
+    /// How it was watched.
+    pub watch: Watch,
     /// How it ended.
     pub outcome: Outcome,
     /// The world at its end.
@@ -185,13 +187,14 @@ impl Prepared {
         RUNNING.fetch_add(1, Ordering::SeqCst);
         let outcome = world.run(&plan);
         RUNNING.fetch_sub(1, Ordering::SeqCst);
-        Ok(Run { setup, outcome, world: Box::new(world) })
+        Ok(Run { setup, watch, outcome, world: Box::new(world) })
     }
 
     /// The command that repeats a run.
     #[must_use]
-    pub fn command(&self, seed: u64) -> String {
-        format!("tribunal run {} --seed {seed}{}", self.name, self.arguments)
+    pub fn command(&self, seed: u64, watch: Watch) -> String {
+        let keep_going = if watch.keep_going { " --keep-going" } else { "" };
+        format!("tribunal run {} --seed {seed}{}{keep_going}", self.name, self.arguments)
     }
 
     /// A digest of scenario and configuration: if it differs, so may the run.

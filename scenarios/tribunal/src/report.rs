@@ -52,7 +52,7 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
             scenario: prepared.name.clone(),
             about: prepared.scenario.about.clone(),
             seed,
-            command: prepared.command(seed),
+            command: prepared.command(seed, run.watch),
             version: VERSION.to_owned(),
             commit: COMMIT.map(str::to_owned),
             config_digest: prepared.config_digest(),
@@ -306,5 +306,5 @@ fn state(run: &Run) -> Table {
         rows.push(row);
     }
     let head = ["server", "role", "phase", "accepted", "current", "last zxid", "tree digest", "sessions"];
-    Table { title: "the servers when it was detected".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
+    Table { title: "the servers at the end of the run".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
 }

@@ -211,7 +211,7 @@ impl Prepared {
 
 /// What a schedule may name, with these hosts.
 #[must_use]
-pub fn catalogue(hosts: Vec<String>) -> Catalogue {
+fn catalogue(hosts: Vec<String>) -> Catalogue {
     let mut facts: Vec<String> = Fact::kinds().iter().map(|&kind| kind.to_owned()).collect();
     facts.extend(judges::SITUATIONS.iter().map(|&(kind, _)| kind.to_owned()));
     Catalogue {

@@ -493,3 +493,32 @@ fn digest_tells_lengths_and_unsynced_operations_apart() {
     assert_ne!(second, digest(&disk));
     assert_eq!(digest(&disk), digest(&disk.clone()));
 }
+
+#[test]
+fn content_may_be_durable_before_the_name_is() {
+    let mut disk = PageCache::new(Metadata::Strict);
+    let log = disk.create("log").unwrap();
+    disk.append(log, b"entry").unwrap();
+    assert!(!disk.durable().holds(log, 5));
+    sync(&mut disk, SyncTarget::File(log));
+    assert!(disk.durable().holds(log, 5) && !disk.durable().reaches(log, 5), "a loss of power takes the name");
+    sync(&mut disk, SyncTarget::Directory);
+    assert!(disk.durable().reaches(log, 5));
+}
+
+#[test]
+fn write_back_covers_what_came_before_its_mark_and_nothing_of_a_failed_sync() {
+    let mut disk = PageCache::new(Metadata::Strict);
+    let log = disk.create("log").unwrap();
+    disk.append(log, b"lost").unwrap();
+    disk.begin_sync(SyncTarget::File(log), Ticket(1));
+    assert!(disk.fail_sync(Ticket(1)));
+    let snapshot = disk.create("snapshot").unwrap();
+    disk.append(snapshot, b"tree").unwrap();
+    let mark = disk.last_change();
+    disk.append(snapshot, b"late").unwrap();
+    disk.write_back(mark);
+    lose_all(&mut disk);
+    assert_eq!(text(&disk, "snapshot").as_deref(), Some("tree"));
+    assert_eq!(text(&disk, "log").as_deref(), Some(""), "the name came back, what the failed sync covered did not");
+}

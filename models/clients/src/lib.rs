@@ -1,4 +1,4 @@
-//! Clients of the systems on trial: ZooKeeper workloads.
+//! Clients of the systems on trial: ZooKeeper workloads, and in [`kafka`] producers, consumers and an admin of Kafka.
 //!
 //! [`ZkWorkload`] is one client process: a session ([`zkclient::ZkClient`]), a pace, and a [kind](WorkloadKind) that decides
 //! what it does. Whatever it asks of the ensemble is told to observers twice, as [`WorkloadFact::Invoked`] and
@@ -18,6 +18,7 @@ mod data;
 mod fact;
 mod image;
 mod invocation;
+pub mod kafka;
 mod kinds;
 mod mark;
 mod op;

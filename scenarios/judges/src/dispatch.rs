@@ -1,5 +1,6 @@
 //! What the engine saw, translated into what the judges take.
 
+use clients::kafka::KafkaClientFact;
 use clients::{ClientFact, OpKind, Outcome, WorkloadFact};
 use coordinator::Fact as ServerFact;
 use engine::{Findings, Hosts, Judges, Seen, SeenWhat, Step};
@@ -40,10 +41,16 @@ impl ZkJudges {
     #[must_use]
     pub fn of(topology: &world::Topology, probes: bool, situations: Vec<String>) -> Self {
         let voters = topology.servers.iter();
-        let clients = topology.clients.iter();
+        let clients = topology.clients.iter().map(|it| Client {
+            host: it.host,
+            name: it.name.clone(),
+            probes: probes && it.kind.zk().is_some(),
+        });
+        // To the ensemble brokers are clients like any other.
+        let brokers = topology.brokers.iter().map(|it| Client { host: it.host, name: it.name.clone(), probes: false });
         Self::new(Ensemble {
             voters: voters.map(|it| Voter { host: it.host, sid: it.sid, name: it.name.clone() }).collect(),
-            clients: clients.map(|it| Client { host: it.host, name: it.name.clone(), probes }).collect(),
+            clients: clients.chain(brokers).collect(),
             force_sync: topology.config.force_sync,
             initial_counter: topology.config.initial_zxid,
             situations,
@@ -224,6 +231,10 @@ impl Judges<Node> for ZkJudges {
             SeenWhat::Stated { fact } => match (self.oracle.place(seen.host), fact) {
                 (Place::Voter(voter), Fact::Coordinator(fact)) => self.server_stated(moment, voter, fact, findings),
                 (Place::Client(client), Fact::ZkWorkload(fact)) => self.client_stated(moment, client, fact),
+                (
+                    Place::Client(_),
+                    Fact::Broker(broker::Fact::Zk(fact)) | Fact::KafkaClient(KafkaClientFact::Session(fact)),
+                ) => self.session_stated(moment, fact),
                 (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
             },
             SeenWhat::Sent { to, on, message } => self.sent(moment, to, on, message, findings),

@@ -1,4 +1,7 @@
-//! The judges of a ZooKeeper ensemble: invariants, and checks of what clients saw.
+//! The judges of a ZooKeeper ensemble, and of the Kafka cluster on it: invariants, and checks of what clients saw.
+//!
+//! A [`Court`] is all of them. Those of Kafka are in [`kafka`]; they take the committed history of ZooKeeper from those of the
+//! ensemble, and a world without brokers has none.
 //!
 //! [`ZkJudges`] watches a world beside its hosts. It believes what the engine saw (bytes on disks, packets, crashes) and
 //! takes a server's word only for what nobody else can know: that it leads, commits, applies, expires. From that it keeps the
@@ -24,12 +27,14 @@
 mod canon;
 mod chunked;
 mod conversation;
+mod court;
 mod describe;
 mod dispatch;
 mod durability;
 mod ensemble;
 mod expiry;
 mod history;
+pub mod kafka;
 mod liveness;
 mod moment;
 mod oracle;
@@ -42,6 +47,7 @@ mod tally;
 mod txn_log;
 mod zab;
 
+pub use court::Court;
 pub use dispatch::ZkJudges;
 pub use ensemble::{Client, Ensemble, Voter};
 pub use history::{Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, WatchMap};

@@ -112,7 +112,7 @@ impl Oracle {
     /// How often each rule was held against what happened.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        self.tally.checks()
+        self.tally.checks(|rule| !rule.is_of_kafka())
     }
 
     /// Losses that are excused, each with the events that excuse it.

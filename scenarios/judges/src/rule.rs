@@ -1,7 +1,7 @@
 //! The rules: what must stay true, where that is written, and why anybody should care.
 //!
-//! Ids are those of `invariants-and-faults.md` §2; the numbers `ZK-I…` they cite are those of `zookeeper.md` §12, mapped by
-//! `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C32
+//! Ids are those of `invariants-and-faults.md` §2; the numbers `ZK-I…` they cite are those of `zookeeper.md` §12, and `KA-I…`
+//! and `KA-L…` those of `kafka-broker.md` §11, mapped by `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C32
 //! (§3.5), fencing tokens of locks as H20 (§3.15). Their findings are a [`Rule::Gap`] if no other judge had noticed anything.
 
 macro_rules! rules {
@@ -112,6 +112,114 @@ rules! {
     FencingTokens = "H20", "fencing-tokens", "invariants-and-faults.md §3.15, §2.6 H20",
         "Black box: a resource written under a lock never takes a write with an older token behind one with a newer token, and a token has one holder.",
         "Mutual exclusion is what the resource sees, not what a client believes.";
+    ControllerEpochUnique = "E01", "controller-epoch-unique", "invariants-and-faults.md §2.2 E01; KA-I01; kafka-broker.md §3.3",
+        "Each controller epoch is made by exactly one claim of /controller, in one transaction with it.",
+        "The epoch is what every fence against a deposed controller compares; two controllers of one epoch pass all of them.";
+    StaleControllerWrite = "E04", "stale-controller-write", "invariants-and-faults.md §2.2 E04; KA-I02; KAFKA-6082",
+        "What only a controller writes to ZooKeeper is written by the controller of the present epoch.",
+        "A deposed controller that still writes undoes its successor's elections, and nobody tells the brokers.";
+    StaleControlRequest = "E05", "stale-control-request", "invariants-and-faults.md §2.2 E05; KA-I08; kafka-broker.md §4.15",
+        "A broker never applies a control request of an older controller epoch than it has applied already.",
+        "A late request of a deposed controller makes brokers lead or follow against the present one's orders.";
+    StaleBrokerIncarnation = "E06", "stale-broker-incarnation", "invariants-and-faults.md §2.2 E06; KA-I08; KIP-380, KAFKA-7235",
+        "A broker never applies a control request that was meant for an earlier registration of it.",
+        "A request to stop a replica that arrives after the restart stops the new life's replica, and nobody notices.";
+    LeaderEpochMonotone = "E08", "leader-epoch-monotone", "invariants-and-faults.md §2.2 E08; KA-I03, KA-I09",
+        "A partition's leader epoch never decreases, in its znode and in each broker's memory, and grows whenever the leader changes.",
+        "Followers and clients tell an old leader from a new one by the epoch alone.";
+    OneAppender = "E09", "one-appender-per-epoch", "invariants-and-faults.md §2.2 E09; KA-I04",
+        "The records of one leader epoch of a partition are appended by one process of one broker.",
+        "Two leaders of one epoch give the same offset to different records, and no epoch tells them apart.";
+    ElectedInIsr = "E10", "elected-in-isr", "invariants-and-faults.md §2.2 E10; KA-I06",
+        "A partition's new leader was in the ISR before, unless unclean election is allowed for the topic.",
+        "Whoever was not in sync may lack acknowledged records, and everybody else truncates to it.";
+    LeaderComplete = "E12", "leader-complete", "invariants-and-faults.md §2.2 E12; KA-I22",
+        "A leader that is elected cleanly has every committed record.",
+        "What the leader lacks is cut from every other log.";
+    CandidateComplete = "E13", "candidate-complete", "invariants-and-faults.md §2.2 E13; KA-I24 (StrongISR)",
+        "Every running member of the ISR in ZooKeeper has every committed record.",
+        "The ISR is the list of those who may be elected without loss; a member that lacks a record is a loss that waits.";
+    LeaderInIsr = "E15", "leader-in-isr", "invariants-and-faults.md §2.2 E15; KA-I05",
+        "A partition's leader is in its ISR, and the ISR is a part of its replicas and never empty.",
+        "A state that contradicts itself leaves a partition that nobody can lead, or that the wrong broker leads.";
+    MetadataConverges = "E21", "controller-view-converges", "invariants-and-faults.md §2.2 E21; KA-I10",
+        "After everything healed every broker's metadata is what ZooKeeper says, and no notification is left unread.",
+        "Clients go where the metadata sends them; what is stale for ever sends them to the wrong broker for ever.";
+    EphemeralRegistration = "E25", "ephemeral-registration", "invariants-and-faults.md §2.2 E25; KA-I14, KA-I15; KAFKA-7165",
+        "A broker is registered by its own present session, and no ghost of its own earlier session keeps it out.",
+        "A broker that runs and is not registered serves nobody: the controller takes it for dead.";
+    LogMatching = "L03", "log-matching", "invariants-and-faults.md §2.3 L03; KA-I20",
+        "If two replicas have a record of the same offset and epoch, it is the same record, and all before it are the same.",
+        "Replicas that diverge in silence give different answers after each failover, and no truncation ever repairs them.";
+    CommittedPrefix = "L05", "committed-prefix-agreement", "invariants-and-faults.md §2.3 L05",
+        "Below its high watermark every replica's log is what was committed.",
+        "A replica serves what is below its high watermark as soon as it leads.";
+    HighWatermarkNeedsQuorum = "L08", "hw-needs-quorum", "invariants-and-faults.md §2.3 L08; KA-I23 (ValidHighWatermark)",
+        "When a leader's high watermark passes a record, every member of the ISR has it.",
+        "A record counts as committed from there on; one crash may take it if a member of the ISR lacks it.";
+    MinIsrGate = "L09", "min-isr-gate", "invariants-and-faults.md §2.3 L09; KA-I32",
+        "acks=all succeeds only for committed records, and with min.insync.replicas members in the ISR.",
+        "The producer chose to wait for that many copies; it was told that they are there.";
+    NoCommittedLoss = "L10", "no-committed-loss", "invariants-and-faults.md §2.3 L10; KA-I22",
+        "A record that was acknowledged with acks=all, or given to a consumer, is in the log of every later leader.",
+        "The producer was told that it is safe, or a consumer acted on it, and it is gone.";
+    TruncateFloor = "L11", "truncate-floor", "invariants-and-faults.md §2.3 L11; KA-I33; KIP-101, KAFKA-1211",
+        "A replica that cuts off committed records has them back before it is in the ISR or elected.",
+        "Until then one copy less exists than everybody believes.";
+    Visibility = "L12", "visibility", "invariants-and-faults.md §2.3 L12; KA-I28",
+        "A consumer is given records below the high watermark only.",
+        "What is above may vanish at the next failover, after somebody has acted on it.";
+    StableRead = "L13", "stable-read", "invariants-and-faults.md §2.3 L13; KA-I27 (ConsistentRead)",
+        "Every consumer is given the same record at an offset, for ever.",
+        "Two consumers that read different records at one offset compute different states from one log.";
+    RecoveryPrefix = "L16", "recovery-prefix", "invariants-and-faults.md §2.3 L16; KA-I31; kafka-broker.md §5.3",
+        "After a restart a log is what it was, or after a loss of power a part of it from its start that has all that was synced.",
+        "A recovery that cuts too much loses records, and one that cuts too little serves garbage.";
+    CommitRange = "G09", "commit-range", "invariants-and-faults.md §2.4 G09; KA-I55",
+        "A group commits offsets that were committed in the log at some time.",
+        "A group that starts beyond the log resets its position, and skips or reads everything again.";
+    OwnershipInterval = "G14", "ownership-interval", "invariants-and-faults.md §2.4 G14, §3.10; KA-I52, KA-I59",
+        "Two members of a group with live sessions do not read one partition at the same time.",
+        "Records are processed twice, in two places, at once.";
+    OffsetRegression = "H15", "offset-regression", "invariants-and-faults.md §2.6 H15, §3.11; KA-I54",
+        "A group starts again from the offset it committed last, in the order of zxids, and a commit that succeeded is one.",
+        "A group that starts from an older offset processes records again; from a newer one, it skips some.";
+    OneController = "V04", "one-controller", "invariants-and-faults.md §2.7 V04, §4; KA-L1",
+        "After everything healed one broker acts as controller, and it is the one that ZooKeeper names.",
+        "Without a controller no leader is elected and no topic is created.";
+    LeadersExist = "V05", "leaders-exist", "invariants-and-faults.md §2.7 V05, §4; KA-L2",
+        "After everything healed every partition with a live member in its ISR has a live leader that knows it.",
+        "A partition without a leader takes no records and gives none.";
+    IsrFull = "V06", "isr-full", "invariants-and-faults.md §2.7 V06, §4; KA-L3",
+        "After everything healed all live replicas of every partition are in its ISR.",
+        "Until then a partition survives fewer failures than it was made for.";
+    ReplicasEqual = "V07", "replicas-equal", "invariants-and-faults.md §2.7 V07, §3.13",
+        "After everything healed all replicas of a partition are identical, and everything in them is committed.",
+        "Replicas that do not converge are a divergence that nobody repairs.";
+    ClientsComplete = "V08", "clients-complete", "invariants-and-faults.md §2.7 V08, §4; KA-L4, KA-L8",
+        "After everything healed every record is acknowledged or given up, new ones succeed, and consumers have read everything.",
+        "A cluster that is up but does not answer is down.";
+    InconsistentOffsets = "H01", "inconsistent-offsets", "invariants-and-faults.md §2.6 H01, §3.7",
+        "Black box: an offset of a partition has one record, whoever was told of it.",
+        "Offsets are the names of records; a name that means two things means nothing.";
+    LostWrite = "H03", "lost-write", "invariants-and-faults.md §2.6 H03, §3.7",
+        "Black box: a record that was acknowledged with acks=all is read by whoever reads beyond it.",
+        "Consumers went past a record that its producer was told is there.";
+    Unseen = "H04", "unseen", "invariants-and-faults.md §2.6 H04, §3.7",
+        "Black box: when everything is read, every record that was acknowledged with acks=all was read.",
+        "A record at the end of the log is lost as easily as one in the middle, and harder to miss.";
+    FailedRead = "H05", "aborted-read", "invariants-and-faults.md §2.6 H05 (G1a), §3.7",
+        "Black box: a record that surely failed is never read.",
+        "Its producer sent it again, or told somebody that it was not done.";
+    PollSkip = "H10", "poll-skip", "invariants-and-faults.md §2.6 H10, §3.7",
+        "Black box: a consumer is given the records of a partition without a hole.",
+        "A record that is skipped is lost for this consumer, and no offset shows it.";
+    NonmonotonicPoll = "H11", "nonmonotonic-poll", "invariants-and-faults.md §2.6 H11, §3.7",
+        "Black box: a consumer is given the records of a partition in order, each once.",
+        "Order within a partition is what Kafka promises instead of order among all.";
+    OffsetOrder = "H12", "offset-order-realtime", "invariants-and-faults.md §2.6 H12, §3.7 step 6",
+        "Black box: a record that was sent after another had been acknowledged has a higher offset.",
+        "Cause comes before effect in the log, or consumers see effects first.";
     Gap = "GAP", "gap", "invariants-and-faults.md §0.2",
         "Whatever clients can complain about is noticed by a judge of the servers as well.",
         "An anomaly that only clients see means that a rule is missing, or a model is wrong.";
@@ -133,7 +241,25 @@ impl Rule {
     /// Whether it looks only at what clients saw.
     #[must_use]
     pub const fn is_black_box(self) -> bool {
-        matches!(self, Self::VersionedRegister | Self::WatchHistory | Self::FencingTokens)
+        matches!(
+            self,
+            Self::VersionedRegister
+                | Self::WatchHistory
+                | Self::FencingTokens
+                | Self::InconsistentOffsets
+                | Self::LostWrite
+                | Self::Unseen
+                | Self::FailedRead
+                | Self::PollSkip
+                | Self::NonmonotonicPoll
+                | Self::OffsetOrder
+        )
+    }
+
+    /// Whether it is a rule of Kafka's, which a world without brokers has no use for.
+    #[must_use]
+    pub const fn is_of_kafka(self) -> bool {
+        self.index() >= Self::ControllerEpochUnique.index() && self.index() < Self::Gap.index()
     }
 
     /// Its place in [`Rule::ALL`].
@@ -159,6 +285,6 @@ mod tests {
             assert_eq!(explain(&rule.id().to_lowercase()), Some(rule.doc()));
             assert_eq!(Rule::ALL.iter().filter(|other| other.id() == rule.id()).count(), 1, "{}", rule.id());
         }
-        assert_eq!(explain("L10"), None);
+        assert_eq!(explain("L99"), None);
     }
 }

@@ -95,9 +95,11 @@ impl Tally {
         self.notes.iter().map(|(&what, &(times, first))| (what, times, first))
     }
 
-    pub(crate) fn checks(&self) -> Vec<Check> {
+    /// The counts of some rules.
+    pub(crate) fn checks(&self, is_wanted: impl Fn(Rule) -> bool) -> Vec<Check> {
         Rule::ALL
             .iter()
+            .filter(|&&rule| is_wanted(rule))
             .map(|&rule| Check {
                 id: rule.id(),
                 name: rule.name(),

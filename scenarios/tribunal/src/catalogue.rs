@@ -27,6 +27,18 @@ catalogue![
     "rolling-restart",
     "slow-disk",
     "lock-under-faults",
+    "controller-crash",
+    "controller-pause",
+    "partition-leader-crash",
+    "coordinator-leader-crash",
+    "broker-isolated",
+    "broker-session-expiry",
+    "stale-registration",
+    "broker-rolling-restart",
+    "broker-power-loss",
+    "broker-joins",
+    "producer-balance",
+    "zookeeper-consumer-rebalance",
 ];
 
 /// The scenario of that name.

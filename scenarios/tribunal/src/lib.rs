@@ -19,5 +19,5 @@ mod story;
 
 pub use catalogue::{Entry, SCENARIOS, find};
 pub use check::{Seed, campaign, check, one, seeds};
-pub use prepared::{Changes, Prepared, Run, Watch, ZkWorld, is_running_a_world};
+pub use prepared::{Changes, JudgedWorld, Prepared, Run, Watch, is_running_a_world};
 pub use source::{Source, read};

@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use coordinator::Defect;
 use engine::{Catalogue, Options, Outcome, Plan, ScheduleFault, When, World, check_schedule};
-use judges::ZkJudges;
+use judges::Court;
 use machine::{Depth, Describe, Digest, Machine as _};
-use world::{BadInput, CLIENTS, COORDINATORS, Fact, Node, Scenario, Setup, ZooCfg, did_you_mean, load_with};
+use world::{
+    ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, Properties, Scenario,
+    ServerProperties, Setup, ZooCfg, did_you_mean, load_with,
+};
 
 use crate::source::Source;
 
 /// The world this command runs.
-pub type ZkWorld = World<Node, ZkJudges>;
+pub type JudgedWorld = World<Node, Court>;
 
 /// Events a run may take off its queue before it is undecided.
 const STEP_BUDGET: u64 = 200_000_000;
@@ -35,7 +37,9 @@ pub struct Changes {
     pub defects: Vec<String>,
     /// A `zoo.cfg`: its path and its text.
     pub zoo_cfg: Option<(String, String)>,
-    /// Unknown keys of the `zoo.cfg` are errors.
+    /// A `server.properties`: its path and its text.
+    pub server_properties: Option<(String, String)>,
+    /// Unknown keys of configuration files are errors.
     pub strict_config: bool,
 }
 
@@ -46,8 +50,8 @@ pub struct Prepared {
     pub name: String,
     /// The scenario.
     pub scenario: Scenario,
-    /// The `zoo.cfg`, if there is one.
-    pub zoo_cfg: Option<ZooCfg>,
+    /// The configuration files, if there are any.
+    pub files: Files,
     /// The arguments behind the scenario's name that make it this one.
     pub arguments: String,
 }
@@ -83,7 +87,7 @@ pub struct Run {
     /// How it ended.
     pub outcome: Outcome,
     /// The world at its end.
-    pub world: Box<ZkWorld>,
+    pub world: Box<JudgedWorld>,
 }
 
 impl Prepared {
@@ -95,8 +99,8 @@ impl Prepared {
         let mut sets = changes.sets.clone();
         if !changes.defects.is_empty() {
             for id in &changes.defects {
-                if Defect::from_id(id).is_none() {
-                    let known: Vec<&str> = Defect::ALL.iter().map(|defect| defect.id()).collect();
+                let known = Defect::ids();
+                if !known.contains(&id.as_str()) {
                     return Err(BadInput::new(&format!("--defect {id}"), None, format!("there is no defect `{id}`"))
                         .hint(did_you_mean(id, &known)));
                 }
@@ -105,25 +109,35 @@ impl Prepared {
             sets.push(format!("cluster.defects=[{}]", quoted.join(", ")));
         }
         let scenario = load_with(&source.name, &source.text, &sets)?;
-        let file = match (&changes.zoo_cfg, &scenario.cluster.zoo_cfg) {
-            (Some(given), _) => Some(given.clone()),
-            (None, Some(named)) => Some(source.beside(named)?),
-            (None, None) => None,
+        let file = |given: &Option<(String, String)>, named: &Option<String>| match (given, named) {
+            (Some(given), _) => Ok(Some(given.clone())),
+            (None, Some(named)) => source.beside(named).map(Some),
+            (None, None) => Ok(None),
         };
-        let zoo_cfg = file.map(|(name, text)| ZooCfg::parse(&name, &text)).transpose()?;
+        let zoo_cfg = file(&changes.zoo_cfg, &scenario.cluster.zoo_cfg)?;
+        let server_properties = file(&changes.server_properties, &scenario.cluster.server_properties)?;
+        let files = Files {
+            zoo_cfg: zoo_cfg.map(|(name, text)| ZooCfg::parse(&name, &text)).transpose()?,
+            server_properties: server_properties
+                .map(|(name, text)| ServerProperties::parse(&name, &text))
+                .transpose()?,
+        };
+        let prepared = Self { name: source.name.clone(), scenario, files, arguments: arguments(changes) };
         if changes.strict_config
-            && let Some(cfg) = &zoo_cfg
-            && let Some(remark) = cfg.unknown.first()
+            && let Some((properties, remark)) =
+                prepared.configuration().find_map(|properties| Some((properties, properties.unknown.first()?)))
         {
-            return Err(BadInput::new(
-                &cfg.file,
-                Some(remark.line),
-                format!("the key {} is {}", remark.key, remark.text),
-            ));
+            let what = format!("the key {} is {}", remark.key, remark.text);
+            return Err(BadInput::new(&properties.file, Some(remark.line), what));
         }
-        let prepared = Self { name: source.name.clone(), scenario, zoo_cfg, arguments: arguments(changes) };
         prepared.check(source)?;
         Ok(prepared)
+    }
+
+    /// The lines of the configuration files.
+    pub fn configuration(&self) -> impl Iterator<Item = &Properties> {
+        let zoo_cfg = self.files.zoo_cfg.iter().map(|cfg| &cfg.properties);
+        zoo_cfg.chain(self.files.server_properties.iter().map(|file| &file.properties))
     }
 
     /// Holds the schedule against what there is: facts, roles, hosts and groups.
@@ -132,8 +146,10 @@ impl Prepared {
         let most = *self.scenario.cluster.coordinators.choices().iter().max().expect("checked when it was loaded");
         let mut largest = self.scenario.clone();
         largest.cluster.coordinators = world::OneOf::Exactly(most);
-        let setup = Setup::draw(&largest, self.zoo_cfg.as_ref(), 0)?;
-        let catalogue = catalogue(setup.topology.names());
+        let most = *self.scenario.cluster.brokers.choices().iter().max().expect("checked when it was loaded");
+        largest.cluster.brokers = world::OneOf::Exactly(most);
+        let setup = Setup::draw(&largest, &self.files, 0)?;
+        let catalogue = catalogue(&setup);
         check_schedule(&self.scenario.faults, &catalogue).map_err(|error| {
             let line = source
                 .text
@@ -158,14 +174,14 @@ impl Prepared {
     /// Draws and makes the world of a seed, not yet run.
     ///
     /// # Errors
-    /// If scenario and `zoo.cfg` contradict each other.
-    pub fn world(&self, seed: u64, watch: Watch) -> Result<(Setup, ZkWorld), BadInput> {
-        let setup = Setup::draw(&self.scenario, self.zoo_cfg.as_ref(), seed)?;
+    /// If scenario and configuration files contradict each other.
+    pub fn world(&self, seed: u64, watch: Watch) -> Result<(Setup, JudgedWorld), BadInput> {
+        let setup = Setup::draw(&self.scenario, &self.files, seed)?;
         let situations = setup.schedule.iter().filter_map(|rule| match &rule.when {
             When::Fact(trigger) => Some(trigger.fact.clone()),
             When::At(_) => None,
         });
-        let judges = ZkJudges::of(&setup.topology, true, situations.collect());
+        let judges = Court::of(&setup.topology, true, situations.collect());
         let options = Options {
             record: watch.record,
             depth: if watch.verify { Depth::Encoded } else { Depth::Cheap },
@@ -179,7 +195,7 @@ impl Prepared {
     /// Runs a seed to its end.
     ///
     /// # Errors
-    /// If scenario and `zoo.cfg` contradict each other.
+    /// If scenario and configuration files contradict each other.
     pub fn run(&self, seed: u64, watch: Watch) -> Result<Run, BadInput> {
         let (setup, mut world) = self.world(seed, watch)?;
         let plan =
@@ -202,23 +218,22 @@ impl Prepared {
     pub fn config_digest(&self) -> u64 {
         let mut digest = Digest::new();
         digest.text(&serde_json::to_string(&self.scenario).expect("a scenario is plain data"));
-        if let Some(cfg) = &self.zoo_cfg {
-            digest.text(&format!("{cfg:?}"));
+        if self.files != Files::default() {
+            digest.text(&format!("{:?}", self.files));
         }
         digest.value()
     }
 }
 
-/// What a schedule may name, with these hosts.
+/// What a schedule may name in such a world.
 #[must_use]
-fn catalogue(hosts: Vec<String>) -> Catalogue {
-    let mut facts: Vec<String> = Fact::kinds().iter().map(|&kind| kind.to_owned()).collect();
-    facts.extend(judges::SITUATIONS.iter().map(|&(kind, _)| kind.to_owned()));
+fn catalogue(setup: &Setup) -> Catalogue {
+    let facts = Fact::kinds().iter().copied().chain(Court::all_situations().map(|(kind, _)| kind));
     Catalogue {
-        facts,
-        roles: judges::ROLES.iter().map(|&(role, _)| role.to_owned()).collect(),
-        hosts,
-        groups: vec![COORDINATORS.to_owned(), CLIENTS.to_owned()],
+        facts: facts.map(str::to_owned).collect(),
+        roles: Court::role_names(&setup.topology),
+        hosts: setup.topology.names(),
+        groups: [COORDINATORS, BROKERS, CLIENTS, ADMINS].map(str::to_owned).to_vec(),
     }
 }
 
@@ -232,6 +247,9 @@ fn arguments(changes: &Changes) -> String {
     }
     if let Some((file, _)) = &changes.zoo_cfg {
         let _ = write!(text, " --zoo-cfg {}", quoted(file));
+    }
+    if let Some((file, _)) = &changes.server_properties {
+        let _ = write!(text, " --server-properties {}", quoted(file));
     }
     text
 }

@@ -2,12 +2,13 @@
 
 use coordinator::CoordinatorMark;
 use engine::{Part, Verdict, Violation};
+use judges::Court;
 use machine::{HostId, Mark as _};
 use record::{
     Check, Counts, Finding, Host, Identity, MarkCount, Note, OperationCount, Outcome, Record, Role, RuleCount, Stuck,
     Table, Waiting, Witness,
 };
-use world::Node;
+use world::{Node, Remark};
 
 use crate::prepared::{Prepared, Run};
 use crate::story;
@@ -24,7 +25,7 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
     let names = run.setup.topology.names();
     let seed = run.setup.seed;
     let world = &run.world;
-    let oracle = world.judges().oracle();
+    let court = world.judges();
     let findings: Vec<Finding> = match &run.outcome.verdict {
         Verdict::Violated(violations) => violations.iter().map(|violation| finding(violation, run, &names)).collect(),
         Verdict::Held | Verdict::Undecided(_) => Vec::new(),
@@ -34,7 +35,8 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
         Verdict::Violated(_) => Outcome::Violated,
         Verdict::Undecided(_) => Outcome::Undecided,
     };
-    let operations: Vec<OperationCount> = oracle
+    let operations: Vec<OperationCount> = court
+        .zookeeper()
         .operations()
         .into_iter()
         .map(|(kind, count)| OperationCount {
@@ -80,7 +82,7 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
                 RuleCount { text, fired: count.fired, felt: count.felt }
             })
             .collect(),
-        checks: oracle
+        checks: court
             .checks()
             .into_iter()
             .map(|check| {
@@ -140,7 +142,7 @@ fn hosts(run: &Run, names: &[String]) -> Vec<Host> {
 
 fn marks(run: &Run) -> Vec<MarkCount> {
     let reached = run.world.marks();
-    let situations = run.world.judges().oracle().situations();
+    let situations = run.world.judges().situations();
     mark_names()
         .into_iter()
         .map(|name| {
@@ -156,29 +158,51 @@ pub fn mark_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = CoordinatorMark::ALL.iter().map(|mark| mark.name()).collect();
     names.extend(zkclient::ZkClientMark::ALL.iter().map(|mark| mark.name()));
     names.extend(clients::WorkloadMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(judges::SITUATIONS.iter().map(|&(kind, _)| kind));
+    names.extend(broker::BrokerMark::ALL.iter().map(|mark| mark.name()));
+    names.extend(commitlog::CommitLogMark::ALL.iter().map(|mark| mark.name()));
+    names.extend(Court::all_situations().map(|(kind, _)| kind));
     names
 }
 
 fn notes(prepared: &Prepared, run: &Run) -> Vec<Note> {
     let mut notes = remarks(run);
-    if let Some(cfg) = &prepared.zoo_cfg {
-        for (label, remarks) in [("unknown", &cfg.unknown), ("not modelled", &cfg.unmodelled)] {
+    for properties in prepared.configuration() {
+        for (label, remarks) in [("unknown", &properties.unknown), ("not modelled", &properties.unmodelled)] {
             for remark in remarks {
-                let text = format!("{}:{} {}: {}", cfg.file, remark.line, remark.key, remark.text);
-                notes.push(Note { label: label.to_owned(), text });
+                notes.push(Note { label: label.to_owned(), text: placed(&properties.file, remark) });
             }
+        }
+    }
+    if let Some(read) = &prepared.files.server_properties {
+        for note in &read.notes {
+            notes.push(Note { label: "configured".to_owned(), text: placed(&read.properties.file, note) });
         }
     }
     notes
 }
 
+fn placed(file: &str, remark: &Remark) -> String {
+    match remark.line {
+        0 => format!("{file} {}: {}", remark.key, remark.text),
+        line => format!("{file}:{line} {}: {}", remark.key, remark.text),
+    }
+}
+
+/// A remark about a configuration file as `tribunal check` prints it.
+#[must_use]
+pub fn remark_line(file: &str, label: &str, remark: &Remark) -> String {
+    match remark.line {
+        0 => format!("{file}: {label}: {}: {}", remark.key, remark.text),
+        line => format!("{file}:{line}: {label}: {}: {}", remark.key, remark.text),
+    }
+}
+
 /// What the judges excuse, count as a known hole of the real server, or relaxed: an honest report leaves none of it out.
 #[must_use]
 pub fn remarks(run: &Run) -> Vec<Note> {
-    let oracle = run.world.judges().oracle();
+    let court = run.world.judges();
     let mut notes = Vec::new();
-    for excuse in oracle.excuses() {
+    for excuse in court.excuses() {
         let because: Vec<String> = excuse
             .because
             .iter()
@@ -187,8 +211,8 @@ pub fn remarks(run: &Run) -> Vec<Note> {
         let text = format!("{} {}: not a bug because {}", excuse.rule.id(), excuse.headline, because.join(", "));
         notes.push(Note { label: "excused".to_owned(), text });
     }
-    let checks = oracle.checks();
-    for (what, times, first) in oracle.notes() {
+    let checks = court.checks();
+    for (what, times, first) in court.notes() {
         let relaxes: Vec<&str> = checks
             .iter()
             .filter(|check| check.relaxed.iter().any(|&(reason, _)| reason == what))
@@ -200,7 +224,7 @@ pub fn remarks(run: &Run) -> Vec<Note> {
     }
     for check in &checks {
         for (reason, times) in
-            check.relaxed.iter().filter(|(reason, _)| oracle.notes().all(|(what, ..)| what != *reason))
+            check.relaxed.iter().filter(|(reason, _)| court.notes().all(|(what, ..)| what != *reason))
         {
             notes.push(Note { label: "relaxed".to_owned(), text: format!("{} {times} times: {reason}", check.id) });
         }

@@ -2,6 +2,8 @@
 //!
 //! Here the protocols' facts get their words. What matters to a reader of any run is a turn; what explains the turns is a step; the rest is detail.
 
+mod kafka;
+
 use engine::{EventKind, FaultEvent, Recording, TraceEvent};
 use record::{Arrow, Band, Moment, Point, Track, Weight};
 
@@ -58,7 +60,7 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
             (Turn, format!("its write with token {} is REFUSED: {} was seen", f("token"), f("seen")))
         }
         "probe-succeeded" => (Detail, format!("writes again after the heal ({} attempts)", f("attempts"))),
-        _ => return None,
+        _ => return kafka::words(kind, fields),
     })
 }
 
@@ -138,19 +140,22 @@ pub(crate) fn bands(recording: &Recording, names: &[String]) -> Vec<Band> {
     recording.faults.iter().map(band).collect()
 }
 
-/// The role and the epoch of each server over time.
+/// Roles, epochs, leaders and ISRs over time.
 pub(crate) fn tracks(recording: &Recording, names: &[String]) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
     for event in &recording.events {
         for (kind, fields) in &event.facts {
             let fields = Fields(fields);
-            let (what, value) = match *kind {
-                "role-changed" => ("role", fields.of("role").to_owned()),
-                "epoch-current" => ("epoch", fields.of("epoch").to_owned()),
-                "leader-established" => ("role", format!("leads {}", fields.of("epoch"))),
-                _ => continue,
+            let of_host = |what: &str| format!("{}.{what}", names[event.host.0 as usize]);
+            let (name, value) = match *kind {
+                "role-changed" => (of_host("role"), fields.of("role").to_owned()),
+                "epoch-current" => (of_host("epoch"), fields.of("epoch").to_owned()),
+                "leader-established" => (of_host("role"), format!("leads {}", fields.of("epoch"))),
+                _ => match kafka::track(kind, &fields) {
+                    Some(track) => track,
+                    None => continue,
+                },
             };
-            let name = format!("{}.{what}", names[event.host.0 as usize]);
             let point = Point { at: event.at.as_nanos(), value };
             match tracks.iter_mut().find(|track| track.name == name) {
                 Some(track) => track.points.push(point),

@@ -1,18 +1,27 @@
 //! The world on trial: which machines there are, how they are wired, and how a user says so.
 
+mod cluster;
+mod defect;
 mod nemesis;
 mod node;
 mod packet;
 mod place;
+mod properties;
 mod scenario;
+mod server_properties;
 mod topology;
 mod zoo_cfg;
 
+pub use cluster::{ADMINS, BROKERS, Broker};
+pub use defect::Defect;
 pub use node::{Fact, Image, Node, View, Work};
 pub use packet::Packet;
 pub use place::{BadInput, did_you_mean, nearest};
+pub use properties::{Properties, Remark};
 pub use scenario::{
-    Clocks, Cluster, Disk, Family, Nemesis, Network, OneOf, Scenario, Workload, Zoo, ZooValue, load, load_with,
+    Acks, Balance, Clocks, Cluster, CreateTopics, Disk, Family, KeyValue, Keys, Kind, Nemesis, Network, OneOf, Reset,
+    Scenario, Topic, Wire, Workload, load, load_with,
 };
-pub use topology::{CLIENTS, COORDINATORS, Client, Server, Setup, Topology};
-pub use zoo_cfg::{Remark, ServerLine, ZooCfg};
+pub use server_properties::ServerProperties;
+pub use topology::{CLIENTS, COORDINATORS, Client, Files, Server, Setup, Topology};
+pub use zoo_cfg::{ServerLine, ZooCfg};

@@ -1,9 +1,15 @@
 //! The enum of machines: a one-line arm per machine; a missing arm does not compile.
 
-use clients::{ClientFact, ZkWorkload, ZkWorkloadImage};
+use std::sync::Arc;
+
+use broker::fact::KafkaFact;
+use broker::{Broker, BrokerImage};
+use clients::kafka::{KafkaClient, KafkaClientFact, KafkaClientImage, KafkaWorkFact};
+use clients::{ClientFact, WorkloadFact, ZkWorkload, ZkWorkloadImage};
 use coordinator::{Coordinator, ServerConfig};
 use machine::{Describe, Digest, EndId, Input, InputOf, Instant, Io, Lane, Machine, Narrow, Never, Value, Vocabulary};
 use serde::Serialize;
+use zkclient::ZkClientFact;
 
 use crate::Packet;
 
@@ -12,8 +18,12 @@ use crate::Packet;
 pub enum Node {
     /// A ZooKeeper server.
     Coordinator(Box<Coordinator>),
+    /// A Kafka broker.
+    Broker(Box<Broker>),
     /// A client with one of the ZooKeeper workloads.
     ZkWorkload(Box<ZkWorkload>),
+    /// A client of Kafka.
+    KafkaClient(Box<KafkaClient>),
 }
 
 /// What a machine of this world is made from.
@@ -21,8 +31,12 @@ pub enum Node {
 pub enum Image {
     /// A ZooKeeper server's configuration.
     Coordinator(Box<ServerConfig>),
-    /// A workload's.
+    /// A Kafka broker's.
+    Broker(Arc<BrokerImage>),
+    /// A ZooKeeper workload's.
     ZkWorkload(ZkWorkloadImage),
+    /// A client of Kafka's.
+    KafkaClient(KafkaClientImage),
 }
 
 /// What a machine of this world defers to itself.
@@ -30,6 +44,8 @@ pub enum Image {
 pub enum Work {
     /// A step of a ZooKeeper server.
     Coordinator(coordinator::Work),
+    /// A step of a Kafka broker.
+    Broker(broker::Work),
 }
 
 /// What a machine of this world states.
@@ -37,8 +53,12 @@ pub enum Work {
 pub enum Fact {
     /// A ZooKeeper server does.
     Coordinator(coordinator::Fact),
-    /// A workload does, or the ZooKeeper client inside it.
+    /// A Kafka broker does, or the ZooKeeper client inside it.
+    Broker(broker::Fact),
+    /// A ZooKeeper workload does, or the ZooKeeper client inside it.
     ZkWorkload(ClientFact),
+    /// A client of Kafka does, or the ZooKeeper client inside it.
+    KafkaClient(KafkaClientFact),
 }
 
 /// What an inspector is shown of a machine of this world.
@@ -47,8 +67,12 @@ pub enum Fact {
 pub enum View {
     /// A ZooKeeper server.
     Coordinator(<Coordinator as Machine>::View),
-    /// A workload.
+    /// A Kafka broker.
+    Broker(<Broker as Machine>::View),
+    /// A ZooKeeper workload.
     ZkWorkload(<ZkWorkload as Machine>::View),
+    /// A client of Kafka.
+    KafkaClient(<KafkaClient as Machine>::View),
 }
 
 impl Vocabulary for Node {
@@ -63,16 +87,34 @@ impl Node {
     pub fn as_coordinator(&self) -> Option<&Coordinator> {
         match self {
             Self::Coordinator(machine) => Some(machine),
-            Self::ZkWorkload(_) => None,
+            Self::Broker(_) | Self::ZkWorkload(_) | Self::KafkaClient(_) => None,
         }
     }
 
-    /// The workload, if it is one.
+    /// The broker, if it is one.
+    #[must_use]
+    pub fn as_broker(&self) -> Option<&Broker> {
+        match self {
+            Self::Broker(machine) => Some(machine),
+            Self::Coordinator(_) | Self::ZkWorkload(_) | Self::KafkaClient(_) => None,
+        }
+    }
+
+    /// The ZooKeeper workload, if it is one.
     #[must_use]
     pub fn as_zk_workload(&self) -> Option<&ZkWorkload> {
         match self {
             Self::ZkWorkload(machine) => Some(machine),
-            Self::Coordinator(_) => None,
+            Self::Coordinator(_) | Self::Broker(_) | Self::KafkaClient(_) => None,
+        }
+    }
+
+    /// The client of Kafka, if it is one.
+    #[must_use]
+    pub fn as_kafka_client(&self) -> Option<&KafkaClient> {
+        match self {
+            Self::KafkaClient(machine) => Some(machine),
+            Self::Coordinator(_) | Self::Broker(_) | Self::ZkWorkload(_) => None,
         }
     }
 }
@@ -131,48 +173,60 @@ impl Machine for Node {
     fn boot(image: &Image, io: &mut Io<'_, Self>) -> Self {
         match image {
             Image::Coordinator(image) => Self::Coordinator(Box::new(io.lend(|io| Coordinator::boot(image, io)))),
+            Image::Broker(image) => Self::Broker(Box::new(io.lend(|io| Broker::boot(image, io)))),
             Image::ZkWorkload(image) => Self::ZkWorkload(Box::new(io.lend(|io| ZkWorkload::boot(image, io)))),
+            Image::KafkaClient(image) => Self::KafkaClient(Box::new(io.lend(|io| KafkaClient::boot(image, io)))),
         }
     }
 
     fn handle(&mut self, input: InputOf<Self>, io: &mut Io<'_, Self>) {
         match self {
             Self::Coordinator(machine) => run(machine.as_mut(), input, io),
+            Self::Broker(machine) => run(machine.as_mut(), input, io),
             Self::ZkWorkload(machine) => run(machine.as_mut(), input, io),
+            Self::KafkaClient(machine) => run(machine.as_mut(), input, io),
         }
     }
 
     fn next_wake(&self) -> Option<Instant> {
         match self {
             Self::Coordinator(machine) => machine.next_wake(),
+            Self::Broker(machine) => machine.next_wake(),
             Self::ZkWorkload(machine) => machine.next_wake(),
+            Self::KafkaClient(machine) => machine.next_wake(),
         }
     }
 
     fn check_invariants(&self) {
         match self {
             Self::Coordinator(machine) => machine.check_invariants(),
+            Self::Broker(machine) => machine.check_invariants(),
             Self::ZkWorkload(machine) => machine.check_invariants(),
+            Self::KafkaClient(machine) => machine.check_invariants(),
         }
     }
 
     fn view(&self) -> View {
         match self {
             Self::Coordinator(machine) => View::Coordinator(machine.view()),
+            Self::Broker(machine) => View::Broker(machine.view()),
             Self::ZkWorkload(machine) => View::ZkWorkload(machine.view()),
+            Self::KafkaClient(machine) => View::KafkaClient(machine.view()),
         }
     }
 
     fn digest(&self, into: &mut Digest) {
         match self {
             Self::Coordinator(machine) => machine.digest(into),
+            Self::Broker(machine) => machine.digest(into),
             Self::ZkWorkload(machine) => machine.digest(into),
+            Self::KafkaClient(machine) => machine.digest(into),
         }
     }
 
     fn lane_name(lane: Lane) -> &'static str {
-        // Workloads have no lanes.
-        Coordinator::lane_name(lane)
+        // Clients have no lanes.
+        if lane >= broker::work::FIRST { Broker::lane_name(lane) } else { Coordinator::lane_name(lane) }
     }
 }
 
@@ -186,6 +240,22 @@ impl Narrow<Work> for coordinator::Work {
     fn narrow(wide: Work) -> Result<Self, Work> {
         match wide {
             Work::Coordinator(work) => Ok(work),
+            other @ Work::Broker(_) => Err(other),
+        }
+    }
+}
+
+impl From<broker::Work> for Work {
+    fn from(work: broker::Work) -> Self {
+        Self::Broker(work)
+    }
+}
+
+impl Narrow<Work> for broker::Work {
+    fn narrow(wide: Work) -> Result<Self, Work> {
+        match wide {
+            Work::Broker(work) => Ok(work),
+            other @ Work::Coordinator(_) => Err(other),
         }
     }
 }
@@ -214,83 +284,65 @@ impl From<ClientFact> for Fact {
     }
 }
 
-/// Those of a server, then those of a client: a static list cannot be joined from two. A test compares.
-const KINDS: &[&str] = &[
-    "role-changed",
-    "leader-elected",
-    "epoch-accepted",
-    "epoch-current",
-    "leader-established",
-    "synchronised",
-    "sync-decided",
-    "proposed",
-    "committed",
-    "applied",
-    "session-created",
-    "session-expired",
-    "session-closed",
-    "session-moved",
-    "snapshot-written",
-    "recovered",
-    "refused-to-start",
-    "leader-stepped-down",
-    "learner-dropped",
-    "learner-left",
-    "truncated",
-    "watch-fired",
-    "client-connected",
-    "client-session-moved",
-    "client-disconnected",
-    "client-session-expired",
-    "client-session-closed",
-    "watch-set",
-    "watch-delivered",
-    "watches-resent",
-    "client-started",
-    "op-invoked",
-    "op-completed",
-    "multi-result",
-    "pair-read",
-    "process-retired",
-    "lock-acquired",
-    "lock-released",
-    "resource-write",
-    "setup-done",
-    "client-stopped",
-    "probe-succeeded",
-];
+impl From<broker::Fact> for Fact {
+    fn from(fact: broker::Fact) -> Self {
+        Self::Broker(fact)
+    }
+}
+
+impl From<KafkaClientFact> for Fact {
+    fn from(fact: KafkaClientFact) -> Self {
+        Self::KafkaClient(fact)
+    }
+}
+
+// The ZooKeeper session's facts are the same whoever has the session: they are listed once.
+const KINDS: [&str;
+    coordinator::Fact::KINDS.len()
+        + ZkClientFact::KINDS.len()
+        + WorkloadFact::KINDS.len()
+        + KafkaFact::KINDS.len()
+        + KafkaWorkFact::KINDS.len()] = machine::joined(&[
+    coordinator::Fact::KINDS,
+    ZkClientFact::KINDS,
+    WorkloadFact::KINDS,
+    KafkaFact::KINDS,
+    KafkaWorkFact::KINDS,
+]);
 
 impl Describe for Fact {
     fn kinds() -> &'static [&'static str] {
-        KINDS
+        &KINDS
     }
 
     fn kind(&self) -> &'static str {
         match self {
             Self::Coordinator(fact) => fact.kind(),
+            Self::Broker(fact) => fact.kind(),
             Self::ZkWorkload(fact) => fact.kind(),
+            Self::KafkaClient(fact) => fact.kind(),
         }
     }
 
     fn fields(&self, visit: &mut dyn FnMut(&'static str, Value<'_>)) {
         match self {
             Self::Coordinator(fact) => fact.fields(visit),
+            Self::Broker(fact) => fact.fields(visit),
             Self::ZkWorkload(fact) => fact.fields(visit),
+            Self::KafkaClient(fact) => fact.fields(visit),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ClientFact, Describe as _, Fact};
+    use super::{Describe as _, Fact};
 
     #[test]
-    fn kinds_are_those_of_servers_and_clients_and_no_name_means_two_things() {
-        let mut joined = coordinator::Fact::kinds().to_vec();
-        joined.extend_from_slice(ClientFact::kinds());
-        assert_eq!(Fact::kinds(), joined);
-        joined.sort_unstable();
-        joined.dedup();
-        assert_eq!(joined.len(), Fact::kinds().len());
+    fn no_kind_of_fact_means_two_things() {
+        let mut kinds = Fact::kinds().to_vec();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), Fact::kinds().len());
     }
 }

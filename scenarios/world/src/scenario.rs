@@ -6,9 +6,11 @@
 mod load;
 mod overrides;
 mod sections;
+mod workload;
 
-pub(crate) use load::zoo_text;
+pub(crate) use load::text_of;
 pub use load::{load, load_with};
-pub use sections::{Clocks, Cluster, Disk, Network, OneOf, Scenario, Workload, Zoo, ZooValue};
+pub use sections::{Clocks, Cluster, CreateTopics, Disk, KeyValue, Keys, Network, OneOf, Scenario, Topic, Wire};
+pub use workload::{Acks, Balance, Kind, Reset, Workload};
 
 pub use crate::nemesis::{Family, Nemesis};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use broker::BrokerConfig;
+use clients::kafka::NewTopic;
 use clients::{WorkloadKind, ZkWorkloadImage};
 use coordinator::{Defects, Member, ServerConfig};
 use engine::{ClockSpec, DiskSpec, HostSpec, NetworkSpec, Rule, SpanRange, Supervisor};
@@ -14,10 +16,12 @@ use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 use zkclient::{ZkClientConfig, ZkServer};
 
+use crate::cluster::{self, ADMINS, BROKERS, Broker};
 use crate::place::BadInput;
-use crate::scenario::zoo_text;
+use crate::scenario::text_of;
+use crate::server_properties::ServerProperties;
 use crate::zoo_cfg::ZooCfg;
-use crate::{Image, Node, Scenario, Workload};
+use crate::{Image, Kind, Node, Scenario, Workload};
 
 /// The group of the ZooKeeper servers.
 pub const COORDINATORS: &str = "coordinators";
@@ -43,7 +47,7 @@ pub struct Client {
     /// Its host's name.
     pub name: String,
     /// What it does.
-    pub kind: WorkloadKind,
+    pub kind: Kind,
 }
 
 /// Who takes part in a run.
@@ -51,10 +55,16 @@ pub struct Client {
 pub struct Topology {
     /// The ZooKeeper servers, by id.
     pub servers: Vec<Server>,
-    /// The clients.
+    /// The brokers, by id.
+    pub brokers: Vec<Broker>,
+    /// The clients, in the order of their numbers.
     pub clients: Vec<Client>,
     /// What all servers have in common: the configuration of the first.
     pub config: ServerConfig,
+    /// What all brokers have in common: the configuration of the first.
+    pub kafka: Arc<BrokerConfig>,
+    /// The topics that are created.
+    pub topics: Vec<NewTopic>,
 }
 
 impl Topology {
@@ -62,8 +72,18 @@ impl Topology {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let servers = self.servers.iter().map(|server| server.name.clone());
-        servers.chain(self.clients.iter().map(|client| client.name.clone())).collect()
+        let brokers = self.brokers.iter().map(|broker| broker.name.clone());
+        servers.chain(brokers).chain(self.clients.iter().map(|client| client.name.clone())).collect()
     }
+}
+
+/// The user's configuration files, where there are any; a scenario's own keys win over them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A `zoo.cfg`.
+    pub zoo_cfg: Option<ZooCfg>,
+    /// A `server.properties`.
+    pub server_properties: Option<ServerProperties>,
 }
 
 /// Everything that a run is made from. The same scenario and seed give the same setup.
@@ -88,15 +108,13 @@ pub struct Setup {
 impl Setup {
     /// Draws a run.
     ///
-    /// `zoo_cfg` is the user's file, if there is one; the scenario's own keys win over it.
-    ///
     /// # Errors
-    /// If scenario and `zoo.cfg` contradict each other.
-    pub fn draw(scenario: &Scenario, zoo_cfg: Option<&ZooCfg>, seed: u64) -> Result<Self, BadInput> {
+    /// If scenario and files contradict each other.
+    pub fn draw(scenario: &Scenario, files: &Files, seed: u64) -> Result<Self, BadInput> {
         // A generator of its own: what is drawn here shifts nothing in the engine.
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x05EE_D0F5_CEAA_0210);
         let duration = span(scenario.duration, &mut rng);
-        let topology = topology(scenario, zoo_cfg, &mut rng)?;
+        let topology = topology(scenario, files, &mut rng)?;
         let mut hosts = Vec::new();
         for server in &topology.servers {
             let config = ServerConfig { myid: server.sid, ..topology.config.clone() };
@@ -107,12 +125,25 @@ impl Setup {
                 ..HostSpec::new(&server.name, COORDINATORS, Image::Coordinator(Box::new(config)))
             });
         }
-        for image in images(scenario, &topology, duration, &mut rng) {
-            let client = &topology.clients[usize::from(image.client)];
+        let wire = cluster::wire(scenario, seed);
+        for image in cluster::broker_images(scenario, &topology, wire) {
+            let name = &topology.brokers[hosts.len() - topology.servers.len()].name;
+            hosts.push(HostSpec {
+                disk: disk(scenario, &mut rng),
+                clock: clock(scenario, &mut rng),
+                supervisor: Supervisor::After(scenario.cluster.restart_after),
+                start_at: scenario.cluster.late.get(name).map(|&late| span(late, &mut rng)),
+                ..HostSpec::new(name, BROKERS, Image::Broker(Arc::new(image)))
+            });
+        }
+        for (start_at, image) in images(scenario, &topology, duration, wire, &mut rng) {
+            let client = &topology.clients[hosts.len() - topology.servers.len() - topology.brokers.len()];
+            let group = if client.kind == Kind::CreateTopics { ADMINS } else { CLIENTS };
             hosts.push(HostSpec {
                 clock: clock(scenario, &mut rng),
                 supervisor: Supervisor::After(scenario.cluster.restart_after),
-                ..HostSpec::new(&client.name, CLIENTS, Image::ZkWorkload(image))
+                start_at,
+                ..HostSpec::new(&client.name, group, image)
             });
         }
         let mut schedule = scenario.faults.clone();
@@ -132,19 +163,20 @@ impl Setup {
 }
 
 /// Whole milliseconds: what a report prints is what was drawn.
-fn span(range: SpanRange, rng: &mut ChaCha8Rng) -> Span {
+pub(crate) fn span(range: SpanRange, rng: &mut ChaCha8Rng) -> Span {
     if range.least() == range.most() {
         return range.least();
     }
     Span::millis(rng.random_range(range.least().as_millis()..=range.most().as_millis()))
 }
 
-fn topology(scenario: &Scenario, zoo_cfg: Option<&ZooCfg>, rng: &mut ChaCha8Rng) -> Result<Topology, BadInput> {
+fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<Topology, BadInput> {
     let mut config = ServerConfig::standalone();
+    let zoo_cfg = files.zoo_cfg.as_ref();
     if let Some(cfg) = zoo_cfg {
         cfg.apply(&mut config);
     }
-    let own = ZooCfg::parse("[cluster.zoo]", &zoo_text(scenario))?;
+    let own = ZooCfg::parse("[cluster.zoo]", &text_of(&scenario.cluster.zoo))?;
     own.apply_over(&mut config);
     config.defects = defects(scenario);
     let drawn = *scenario.cluster.coordinators.choices().choose(rng).expect("checked when it was loaded");
@@ -174,63 +206,105 @@ fn topology(scenario: &Scenario, zoo_cfg: Option<&ZooCfg>, rng: &mut ChaCha8Rng)
         }
     }
     config.myid = servers[0].sid;
+    let brokers = cluster::brokers(scenario, servers.len(), rng);
+    let before = servers.len() + brokers.len();
     let mut clients = Vec::new();
     for workload in &scenario.workloads {
         for _ in 0..workload.clients {
             let name = format!("c{}", clients.len() + 1);
-            clients.push(Client { host: host(servers.len() + clients.len()), name, kind: workload.kind });
+            clients.push(Client { host: host(before + clients.len()), name, kind: workload.kind });
         }
     }
-    Ok(Topology { servers, clients, config })
+    if !scenario.topics.is_empty() {
+        clients.push(Client { host: host(before + clients.len()), name: "admin".to_owned(), kind: Kind::CreateTopics });
+    }
+    let kafka = Arc::new(cluster::config(scenario, files)?);
+    Ok(Topology { servers, brokers, clients, config, kafka, topics: cluster::topics(scenario) })
 }
 
-fn host(number: usize) -> HostId {
+pub(crate) fn host(number: usize) -> HostId {
     HostId(u32::try_from(number).expect("a world has few hosts"))
 }
 
 fn defects(scenario: &Scenario) -> Defects {
-    scenario
-        .cluster
-        .defects
-        .iter()
-        .map(|id| coordinator::Defect::from_id(id).expect("checked when it was loaded"))
-        .collect()
+    scenario.cluster.defects.iter().filter_map(|id| coordinator::Defect::from_id(id)).collect()
 }
 
-fn images(scenario: &Scenario, topology: &Topology, duration: Span, rng: &mut ChaCha8Rng) -> Vec<ZkWorkloadImage> {
-    let servers: Vec<ZkServer> = topology
-        .servers
-        .iter()
-        .map(|server| {
-            let port = topology.config.members[&server.sid].client_port;
-            ZkServer { name: Arc::from(server.name.as_str()), address: Address { host: server.host, port } }
-        })
-        .collect();
+/// `zookeeper.connect` of everybody.
+pub(crate) fn connect_string(topology: &Topology) -> Vec<ZkServer> {
+    let server = |server: &Server| {
+        let port = topology.config.members[&server.sid].client_port;
+        ZkServer { name: Arc::from(server.name.as_str()), address: Address { host: server.host, port } }
+    };
+    topology.servers.iter().map(server).collect()
+}
+
+/// A session with a drawn timeout.
+pub(crate) fn session(topology: &Topology, timeout: SpanRange, rng: &mut ChaCha8Rng) -> ZkClientConfig {
+    ZkClientConfig::new(connect_string(topology), whole_millis(span(timeout, rng)))
+}
+
+pub(crate) fn whole_millis(span: Span) -> i32 {
+    i32::try_from(span.as_millis()).expect("a timeout below 24 days")
+}
+
+/// Every client's image, with the time at which it starts if that is not at once.
+fn images(
+    scenario: &Scenario,
+    topology: &Topology,
+    duration: Span,
+    wire: kafkawire::Wire,
+    rng: &mut ChaCha8Rng,
+) -> Vec<(Option<Span>, Image)> {
     let mut images = Vec::new();
     for (number, workload) in scenario.workloads.iter().enumerate() {
-        let root: Arc<str> = format!("/{}{number}", workload.kind.name()).into();
-        for _ in 0..workload.clients {
-            let timeout = span(workload.session_timeout, rng).as_millis();
-            let timeout = i32::try_from(timeout).expect("a session timeout below 24 days");
-            images.push(ZkWorkloadImage {
-                client: u16::try_from(images.len()).expect("a world has few clients"),
-                connection: ZkClientConfig::new(servers.clone(), timeout),
-                kind: workload.kind,
-                root: Arc::clone(&root),
-                keys: workload.keys,
-                rate_per_second: workload.rate_per_second,
-                processes: processes(workload),
-                think: span(workload.think, rng),
-                stop_after: Some(duration),
-                probe_after: Some(duration + Span::secs(1)),
-            });
+        for nth in 0..workload.clients {
+            let client = u16::try_from(images.len()).expect("a world has few clients");
+            let start_at = workload.start_at.map(|range| span(range, rng));
+            let stop_after = duration.saturating_sub(start_at.unwrap_or(Span::ZERO));
+            let image = match workload.kind.zk() {
+                Some(kind) => Image::ZkWorkload(zk_image(workload, kind, number, client, topology, stop_after, rng)),
+                None => {
+                    let work = cluster::work(client, topology, wire, stop_after);
+                    Image::KafkaClient(cluster::client_image(scenario, number, nth, work, topology, rng))
+                }
+            };
+            images.push((start_at, image));
         }
+    }
+    if !scenario.topics.is_empty() {
+        let client = u16::try_from(images.len()).expect("a world has few clients");
+        let work = cluster::work(client, topology, wire, duration);
+        images.push((None, Image::KafkaClient(cluster::admin_image(scenario, work, topology))));
     }
     images
 }
 
+fn zk_image(
+    workload: &Workload,
+    kind: WorkloadKind,
+    number: usize,
+    client: u16,
+    topology: &Topology,
+    stop_after: Span,
+    rng: &mut ChaCha8Rng,
+) -> ZkWorkloadImage {
+    ZkWorkloadImage {
+        client,
+        connection: session(topology, workload.session_timeout, rng),
+        kind,
+        root: format!("/{}{number}", kind.name()).into(),
+        keys: workload.keys,
+        rate_per_second: workload.rate_per_second,
+        processes: processes(workload),
+        think: span(workload.think, rng),
+        stop_after: Some(stop_after),
+        probe_after: Some(stop_after + Span::secs(1)),
+    }
+}
+
 fn processes(workload: &Workload) -> u16 {
-    let usual = if workload.kind == WorkloadKind::Lock { 1 } else { 2 };
+    let usual = if workload.kind == Kind::Lock { 1 } else { 2 };
     u16::try_from(workload.processes.unwrap_or(usual)).expect("a client has few processes")
 }
 

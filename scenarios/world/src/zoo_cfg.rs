@@ -1,8 +1,6 @@
 //! A stock `zoo.cfg`, read with the real server's keys, units and defaults (zookeeper.md §1.2).
 //!
-//! Bad values and malformed lines are errors with file, line and hint. Unknown keys are kept and listed with the nearest
-//! known key, because the real server accepts them (it turns them into Java properties); valid keys that the model does not
-//! have are listed as such. Nothing is ignored in silence.
+//! The real server accepts unknown keys: it turns them into Java properties.
 
 mod keys;
 mod servers;
@@ -10,37 +8,21 @@ mod servers;
 use std::collections::BTreeMap;
 
 use coordinator::ServerConfig;
-use java_properties::{LineContent, PropertiesIter};
 use jute::Sid;
 use machine::Span;
 
 use crate::place::{BadInput, nearest};
-use keys::{Effect, KEYS};
+use crate::properties::{Effect, Properties, Remark};
+use keys::KEYS;
 pub use servers::ServerLine;
-
-/// What is known about an unusual key of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// Line in the file.
-    pub line: usize,
-    /// The key.
-    pub key: String,
-    /// What to know about it.
-    pub text: String,
-}
 
 /// A `zoo.cfg`, checked: every value in it is usable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZooCfg {
-    /// Name of the file, for messages.
-    pub file: String,
-    values: Vec<(usize, String, String)>,
+    /// Its lines.
+    pub properties: Properties,
     /// `server.N` lines by id; empty in a stock sample file.
     pub servers: BTreeMap<Sid, ServerLine>,
-    /// Keys that no server of this era knows.
-    pub unknown: Vec<Remark>,
-    /// Keys that are valid and not modelled.
-    pub unmodelled: Vec<Remark>,
 }
 
 impl ZooCfg {
@@ -49,67 +31,33 @@ impl ZooCfg {
     /// # Errors
     /// A malformed line, a bad value, or values that contradict each other.
     pub fn parse(file: &str, text: &str) -> Result<Self, BadInput> {
-        let mut cfg = Self { file: file.to_owned(), ..Self::default() };
-        for line in PropertiesIter::new(text.as_bytes()) {
-            let line =
-                line.map_err(|error| BadInput::new(file, error.line_number(), format!("malformed line: {error}")))?;
-            let number = line.line_number();
-            match line.consume_content() {
-                LineContent::Comment(_) => {}
-                LineContent::KVPair(key, value) => cfg.entry(number, key.trim(), value.trim())?,
+        let mut servers = BTreeMap::new();
+        let special = |properties: &mut Properties, line: usize, key: &str, value: &str| {
+            if let Some(id) = key.strip_prefix("server.") {
+                let (sid, server) = servers::parse(file, line, id, value)?;
+                if servers.insert(sid, server).is_some() {
+                    return Err(BadInput::new(file, Some(line), format!("server.{sid} is listed twice")));
+                }
+                return Ok(true);
             }
-        }
+            let grouped = ["group.", "weight.", "authProvider."].iter().any(|prefix| key.starts_with(prefix));
+            if grouped {
+                properties.unmodelled.push(Remark::not_modelled(line, key));
+            }
+            Ok(grouped)
+        };
+        let properties = Properties::read(file, text, KEYS, ServerConfig::standalone, special, unknown_key)?;
+        let cfg = Self { properties, servers };
         cfg.check()?;
         Ok(cfg)
-    }
-
-    fn entry(&mut self, line: usize, key: &str, value: &str) -> Result<(), BadInput> {
-        if let Some(id) = key.strip_prefix("server.") {
-            let (sid, server) = servers::parse(&self.file, line, id, value)?;
-            if self.servers.insert(sid, server).is_some() {
-                return Err(BadInput::new(&self.file, Some(line), format!("server.{sid} is listed twice")));
-            }
-            return Ok(());
-        }
-        if key.starts_with("group.") || key.starts_with("weight.") || key.starts_with("authProvider.") {
-            self.unmodelled.push(Remark {
-                line,
-                key: key.to_owned(),
-                text: "valid, not modelled: it has no effect here".into(),
-            });
-            return Ok(());
-        }
-        let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            self.unknown.push(Remark { line, key: key.to_owned(), text: unknown_key(key) });
-            return Ok(());
-        };
-        match known.effect {
-            Effect::Set(set) => {
-                // Tried on a throw-away configuration now, so that a bad value is an error with its line.
-                set(&mut ServerConfig::standalone(), value).map_err(|expected| {
-                    BadInput::new(&self.file, Some(line), format!("{key} is \"{value}\", which is not {expected}"))
-                        .hint(format!("default: {}", known.default))
-                })?;
-                self.values.retain(|(_, earlier, _)| earlier != key); // As in java.util.Properties, the last one counts.
-                self.values.push((line, key.to_owned(), value.to_owned()));
-            }
-            Effect::NotModelled => {
-                self.unmodelled.push(Remark {
-                    line,
-                    key: key.to_owned(),
-                    text: "valid, not modelled: it has no effect here".into(),
-                });
-            }
-        }
-        Ok(())
     }
 
     fn check(&self) -> Result<(), BadInput> {
         if !self.servers.is_empty() && self.servers.len() > 1 {
             for needed in ["initLimit", "syncLimit"] {
-                if !self.values.iter().any(|(_, key, _)| key == needed) {
+                if !self.properties.has(needed) {
                     return Err(BadInput::new(
-                        &self.file,
+                        &self.properties.file,
                         None,
                         format!("{needed} is missing, and servers are listed"),
                     )
@@ -121,8 +69,10 @@ impl ZooCfg {
         self.apply_over(&mut config);
         if config.min_session() > config.max_session() {
             return Err(BadInput::new(
-                &self.file,
-                self.line_of_key("minSessionTimeout").or_else(|| self.line_of_key("maxSessionTimeout")),
+                &self.properties.file,
+                self.properties
+                    .line_of_key("minSessionTimeout")
+                    .or_else(|| self.properties.line_of_key("maxSessionTimeout")),
                 format!(
                     "minSessionTimeout {} is longer than maxSessionTimeout {}",
                     config.min_session(),
@@ -132,10 +82,6 @@ impl ZooCfg {
             .hint("their defaults are 2 and 20 ticks"));
         }
         Ok(())
-    }
-
-    fn line_of_key(&self, key: &str) -> Option<usize> {
-        self.values.iter().find(|(_, name, _)| name == key).map(|&(line, _, _)| line)
     }
 
     /// Sets what the file says in a server's configuration, and the real server's default where it says nothing.
@@ -153,12 +99,7 @@ impl ZooCfg {
     /// Never: every value was tried when the file was read.
     pub fn apply_over(&self, config: &mut ServerConfig) {
         // dataLogDir follows dataDir wherever it does not stand for itself, in whichever order the file has them.
-        let (last, first): (Vec<_>, Vec<_>) = self.values.iter().partition(|(_, name, _)| name == "dataLogDir");
-        for (_, name, value) in first.into_iter().chain(last) {
-            let known = KEYS.iter().find(|known| known.name == name).expect("only known keys are kept");
-            let Effect::Set(set) = known.effect else { unreachable!("only modelled keys are kept") };
-            set(config, value).expect("tried when the file was read");
-        }
+        self.properties.apply(KEYS, &["dataLogDir"], config);
     }
 
     /// The keys the model reads, with their defaults, in order: what `tribunal list config` shows.
@@ -191,7 +132,7 @@ mod tests {
     #[test]
     fn the_stock_sample_file_is_read_without_a_remark() {
         let cfg = ZooCfg::parse("zoo_sample.cfg", SAMPLE).expect("the stock file");
-        assert!(cfg.unknown.is_empty() && cfg.unmodelled.is_empty(), "{cfg:?}");
+        assert!(cfg.properties.unknown.is_empty() && cfg.properties.unmodelled.is_empty(), "{cfg:?}");
         let mut config = ServerConfig::standalone();
         config.tick_time = Span::millis(1);
         cfg.apply(&mut config);
@@ -211,18 +152,18 @@ mod tests {
     fn unknown_keys_are_kept_with_the_nearest_known_one() {
         let cfg = ZooCfg::parse("zoo.cfg", "tickTme=2000\nzookeeper.snapCount=5\nqux=1\n")
             .expect("accepted, like the real one");
-        let texts: Vec<&str> = cfg.unknown.iter().map(|remark| remark.text.as_str()).collect();
+        let texts: Vec<&str> = cfg.properties.unknown.iter().map(|remark| remark.text.as_str()).collect();
         assert_eq!(texts[0], "unknown; did you mean `tickTime`?");
         assert!(texts[1].contains("write `snapCount`"), "{texts:?}");
         assert!(texts[2].contains("Java property zookeeper.qux"), "{texts:?}");
-        assert_eq!(cfg.unknown[1].line, 2);
+        assert_eq!(cfg.properties.unknown[1].line, 2);
     }
 
     #[test]
     fn a_valid_key_that_is_not_modelled_is_said_to_be_so() {
         let cfg = ZooCfg::parse("zoo.cfg", "autopurge.purgeInterval=24\n").expect("valid");
-        assert_eq!(cfg.unmodelled.len(), 1);
-        assert!(cfg.unknown.is_empty());
+        assert_eq!(cfg.properties.unmodelled.len(), 1);
+        assert!(cfg.properties.unknown.is_empty());
     }
 
     #[test]

@@ -71,9 +71,14 @@ macro_rules! facts {
             $($(#[$vmeta])* $variant { $($(#[$fmeta])* #[allow(missing_docs, reason = "named by the fact")] $field: $ty),* }),*
         }
 
+        impl $name {
+            /// The kinds, for a catalogue that joins several ([`machine::joined`]($crate::joined)).
+            pub const KINDS: &'static [&'static str] = &[$($kind),*];
+        }
+
         impl $crate::Describe for $name {
             fn kinds() -> &'static [&'static str] {
-                &[$($kind),*]
+                Self::KINDS
             }
 
             fn kind(&self) -> &'static str {
@@ -88,4 +93,32 @@ macro_rules! facts {
             }
         }
     };
+}
+
+/// Joins lists of kinds into one, for an enum of facts that holds others.
+///
+/// ```
+/// const A: &[&str] = &["counted"];
+/// const B: &[&str] = &["reset", "stopped"];
+/// const KINDS: [&str; A.len() + B.len()] = machine::joined(&[A, B]);
+/// assert_eq!(KINDS, ["counted", "reset", "stopped"]);
+/// ```
+///
+/// # Panics
+/// If `N` is not the sum of the lengths.
+#[must_use]
+pub const fn joined<const N: usize>(parts: &[&[&'static str]]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let (mut at, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut i = 0;
+        while i < parts[part].len() {
+            all[at] = parts[part][i];
+            at += 1;
+            i += 1;
+        }
+        part += 1;
+    }
+    assert!(at == N, "the lengths add up");
+    all
 }

@@ -34,7 +34,7 @@ pub mod rig;
 mod time;
 mod vocabulary;
 
-pub use describe::{Describe, Value};
+pub use describe::{Describe, Value, joined};
 pub use digest::{Depth, Digest};
 pub use draw::{Draw, Purpose, RunKey};
 pub use ids::{Address, EndId, HostId, Incarnation, Lane, Numbers, Port, Ticket};

@@ -1,12 +1,10 @@
 //! `tribunal list`.
 
-use std::fmt::Write as _;
-
 use clap::{Args, ValueEnum};
-use coordinator::Defect;
+use judges::Court;
 use machine::Describe as _;
 use tribunal::{Changes, Prepared, SCENARIOS, Source, report};
-use world::{Fact, ZooCfg};
+use world::{Defect, Fact, ServerProperties, ZooCfg};
 
 use super::{Failure, print};
 
@@ -35,7 +33,7 @@ enum What {
     Facts,
     /// Whom a rule of a schedule can name by what they are.
     Roles,
-    /// Keys of zoo.cfg, with their defaults, modelled or not.
+    /// Keys of zoo.cfg and server.properties, with their defaults, modelled or not.
     Config,
 }
 
@@ -43,16 +41,16 @@ impl List {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let text = match self.what {
             What::Scenarios => scenarios()?,
-            What::Defects => rows(Defect::ALL.iter().map(|defect| (defect.id(), defect.about()))),
+            What::Defects => rows(Defect::all().iter().map(|defect| (defect.id, defect.about))),
             What::Invariants => rows(judges::Rule::ALL.iter().map(|rule| (rule.id(), rule.doc().statement))),
             What::Marks => report::mark_names().join("\n") + "\n",
             What::Faults => rows(FAULTS.iter().copied()),
             What::Facts => {
                 let mut text = Fact::kinds().join("\n") + "\n";
-                text.push_str(&rows(judges::SITUATIONS.iter().copied()));
+                text.push_str(&rows(Court::all_situations()));
                 text
             }
-            What::Roles => rows(judges::ROLES.iter().copied()),
+            What::Roles => rows(Court::all_roles()),
             What::Config => config(),
         };
         print(&text);
@@ -125,11 +123,12 @@ fn rows<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 }
 
 fn config() -> String {
-    let mut text = String::new();
-    for (key, default, is_modelled) in ZooCfg::known_keys() {
-        let _ = writeln!(text, "{key:<55} {default:<24} {}", if is_modelled { "modelled" } else { "not modelled" });
-    }
-    text
+    let line = |(key, default, is_modelled): (&str, &str, bool)| {
+        format!("  {key:<60} {default:<24} {}\n", if is_modelled { "modelled" } else { "not modelled" })
+    };
+    let zoo_cfg: String = ZooCfg::known_keys().map(line).collect();
+    let server_properties: String = ServerProperties::known_keys().map(line).collect();
+    format!("zoo.cfg\n{zoo_cfg}server.properties\n{server_properties}")
 }
 
 #[cfg(test)]

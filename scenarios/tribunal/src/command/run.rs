@@ -19,6 +19,7 @@ Examples:
   tribunal run ./mine.toml --seed 7 --set cluster.coordinators=5
   tribunal run power-loss --defect ZOOKEEPER-4643 -v
   tribunal run steady --zoo-cfg /etc/zookeeper/conf/zoo.cfg --verify
+  tribunal run controller-crash --server-properties config/server.properties
 
 A run that does not hold also leaves its record, as JSON, below target/tribunal/.")]
 pub(crate) struct RunArguments {
@@ -61,16 +62,26 @@ pub(crate) struct ChangeArguments {
     /// Configures the servers by a real zoo.cfg.
     #[arg(long, value_name = "FILE")]
     zoo_cfg: Option<PathBuf>,
-    /// Unknown keys of the zoo.cfg are errors.
+    /// Configures the brokers by a real server.properties.
+    #[arg(long, value_name = "FILE")]
+    server_properties: Option<PathBuf>,
+    /// Unknown keys of configuration files are errors.
     #[arg(long)]
     strict_config: bool,
 }
 
 impl ChangeArguments {
     pub(crate) fn changes(self) -> Result<Changes, BadInput> {
-        let zoo_cfg =
-            self.zoo_cfg.map(|path| read(&path).map(|text| (path.display().to_string(), text))).transpose()?;
-        Ok(Changes { sets: self.sets, defects: self.defects, zoo_cfg, strict_config: self.strict_config })
+        let file = |path: Option<PathBuf>| {
+            path.map(|path| read(&path).map(|text| (path.display().to_string(), text))).transpose()
+        };
+        Ok(Changes {
+            sets: self.sets,
+            defects: self.defects,
+            zoo_cfg: file(self.zoo_cfg)?,
+            server_properties: file(self.server_properties)?,
+            strict_config: self.strict_config,
+        })
     }
 }
 

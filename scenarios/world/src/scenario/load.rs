@@ -1,10 +1,11 @@
 //! From text to a scenario, or one sentence that says where and why not.
 
-use clients::WorkloadKind;
-
 use super::overrides;
-use super::sections::Scenario;
+use super::sections::{Keys, Scenario};
+use super::workload::Kind;
+use crate::defect::Defect;
 use crate::place::{BadInput, line_of, nearest};
+use crate::server_properties::ServerProperties;
 use crate::zoo_cfg::ZooCfg;
 
 /// Reads a scenario. `file` names the text in messages.
@@ -67,13 +68,14 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
         return Err(BadInput::new(file, line("coordinators"), "coordinators is not a number from 1 to 9")
             .hint("an ensemble has 3 or 5 servers; 1 runs standalone"));
     }
+    check_kafka(file, text, scenario)?;
     for workload in &scenario.workloads {
-        if workload.kind == WorkloadKind::Lock && workload.processes.is_some_and(|processes| processes != 1) {
+        if workload.kind == Kind::Lock && workload.processes.is_some_and(|processes| processes != 1) {
             return Err(BadInput::new(file, line("processes"), "a contender for a lock is one process")
                 .hint("leave `processes` out; `clients` is the number of contenders"));
         }
-        if workload.processes == Some(0) || workload.clients == 0 || workload.rate_per_second == 0 || workload.keys == 0
-        {
+        let keyless = workload.keys == 0 && workload.kind != Kind::Produce;
+        if workload.processes == Some(0) || workload.clients == 0 || workload.rate_per_second == 0 || keyless {
             return Err(BadInput::new(
                 file,
                 line("[[workloads]]"),
@@ -82,20 +84,69 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
         }
     }
     for id in &scenario.cluster.defects {
-        if coordinator::Defect::from_id(id).is_none() {
-            let known: Vec<&str> = coordinator::Defect::ALL.iter().map(|defect| defect.id()).collect();
+        let known = Defect::ids();
+        if !known.contains(&id.as_str()) {
             return Err(BadInput::new(file, line("defects"), format!("there is no defect `{id}`"))
                 .hint(crate::place::did_you_mean(id, &known)));
         }
     }
-    let zoo = zoo_text(scenario);
-    ZooCfg::parse(&format!("{file} [cluster.zoo]"), &zoo).map(drop).map_err(|mut bad| {
+    let keys = |name: &str, keys: &Keys| (format!("{file} [{name}]"), text_of(keys));
+    let (place, zoo) = keys("cluster.zoo", &scenario.cluster.zoo);
+    let (kafka_place, kafka) = keys("cluster.kafka", &scenario.cluster.kafka);
+    let checked = ZooCfg::parse(&place, &zoo).map(drop);
+    checked.and_then(|()| ServerProperties::parse_some(&kafka_place, &kafka).map(drop)).map_err(|mut bad| {
         bad.line = None;
         bad
     })
 }
 
-/// The inline keys as the text of a `zoo.cfg`, so that they are checked by the same code.
-pub(crate) fn zoo_text(scenario: &Scenario) -> String {
-    scenario.cluster.zoo.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+/// What of Kafka must fit together: brokers, topics, and who uses them.
+fn check_kafka(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
+    let line = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).map(|at| at + 1);
+    let brokers = scenario.cluster.brokers.choices();
+    if brokers.is_empty() || brokers.iter().any(|&n| n > 64) {
+        return Err(BadInput::new(file, line("brokers"), "brokers is not a number from 0 to 64"));
+    }
+    let least = *brokers.iter().min().expect("it is not empty");
+    for topic in &scenario.topics {
+        let replicas = topic.assignment.values().map(Vec::len).max().unwrap_or(topic.replication_factor as usize);
+        if replicas > least as usize || replicas == 0 {
+            return Err(BadInput::new(
+                file,
+                line("[[topics]]"),
+                format!("the topic `{}` wants {replicas} replicas of {least} brokers", topic.name),
+            )
+            .hint("cluster.brokers and the topic's replication_factor"));
+        }
+        for partition in topic.assignment.keys() {
+            if partition.parse::<u32>().map_or(true, |number| number as usize >= topic.assignment.len()) {
+                return Err(BadInput::new(
+                    file,
+                    line("[[topics]]"),
+                    format!("the assignment of `{}` names the partition `{partition}`", topic.name),
+                )
+                .hint("partitions are numbered from 0 without gaps"));
+            }
+        }
+    }
+    for workload in scenario.workloads.iter().filter(|workload| workload.is_of_kafka()) {
+        let known: Vec<&str> = scenario.topics.iter().map(|topic| topic.name.as_str()).collect();
+        match &workload.topic {
+            None if known.is_empty() => {
+                return Err(BadInput::new(file, line("[[workloads]]"), "a workload of Kafka needs a topic")
+                    .hint("add [[topics]] with a name"));
+            }
+            Some(name) if !known.contains(&name.as_str()) => {
+                return Err(BadInput::new(file, line("topic"), format!("there is no topic `{name}`"))
+                    .hint(crate::place::did_you_mean(name, &known)));
+            }
+            None | Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Inline keys as the text of a configuration file, so that they are checked by the same code.
+pub(crate) fn text_of(keys: &Keys) -> String {
+    keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use clients::WorkloadKind;
 use engine::{Rule, SpanRange};
 use machine::Span;
 use machine::disk::{CrashModel, Metadata};
 use serde::{Deserialize, Serialize};
 
+use super::workload::Workload;
 use crate::nemesis::Nemesis;
 
 /// A whole file.
@@ -26,6 +26,9 @@ pub struct Scenario {
     /// The links between all hosts.
     #[serde(default)]
     pub network: Network,
+    /// Kafka's topics, created before anything else is done with them.
+    #[serde(default)]
+    pub topics: Vec<Topic>,
     /// What clients do.
     #[serde(default)]
     pub workloads: Vec<Workload>,
@@ -52,7 +55,28 @@ pub struct Cluster {
     pub zoo_cfg: Option<String>,
     /// Keys of `zoo.cfg`, in the file itself; they win over `zoo_cfg`.
     #[serde(default)]
-    pub zoo: Zoo,
+    pub zoo: Keys,
+    /// How many brokers: one number, or several of which one is drawn; none if absent.
+    #[serde(default = "no_brokers")]
+    pub brokers: OneOf,
+    /// A real `server.properties`, beside the scenario file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_properties: Option<String>,
+    /// Keys of `server.properties`, in the file itself; they win over `server_properties`.
+    #[serde(default)]
+    pub kafka: Keys,
+    /// Over how many racks the brokers are spread, in turn; 0 for none.
+    #[serde(default)]
+    pub racks: u32,
+    /// Brokers that start later, by name, such as `kafka4 = "20s"`.
+    #[serde(default)]
+    pub late: BTreeMap<String, SpanRange>,
+    /// Through what topics are created.
+    #[serde(default)]
+    pub create_topics: CreateTopics,
+    /// How Kafka's messages are carried; drawn if absent. It changes nothing but the speed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
     /// How long a supervisor takes to start a server again that exited.
     #[serde(default = "restart")]
     pub restart_after: SpanRange,
@@ -65,6 +89,10 @@ pub struct Cluster {
     /// Historical bugs to switch on, by public id.
     #[serde(default)]
     pub defects: Vec<String>,
+}
+
+fn no_brokers() -> OneOf {
+    OneOf::Exactly(0)
 }
 
 fn restart() -> SpanRange {
@@ -92,13 +120,13 @@ impl OneOf {
     }
 }
 
-/// `[cluster.zoo]`: keys of `zoo.cfg` with their values, checked like a real file.
-pub type Zoo = BTreeMap<String, ZooValue>;
+/// Keys of a configuration file with their values, checked like a real file: `[cluster.zoo]`, `[cluster.kafka]`, a topic's.
+pub type Keys = BTreeMap<String, KeyValue>;
 
-/// A value of `zoo.cfg`: numbers and booleans need no quotes in TOML.
+/// A value of such a key: numbers and booleans need no quotes in TOML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a number, true, false or a text")]
-pub enum ZooValue {
+pub enum KeyValue {
     /// A number.
     Number(i64),
     /// Yes or no.
@@ -107,7 +135,7 @@ pub enum ZooValue {
     Text(String),
 }
 
-impl std::fmt::Display for ZooValue {
+impl std::fmt::Display for KeyValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
@@ -163,48 +191,51 @@ pub struct Network {
     pub jitter: Option<SpanRange>,
 }
 
-/// `[[workloads]]`: clients that do the same thing.
+/// Through what topics are created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CreateTopics {
+    /// CreateTopics to the controller.
+    #[default]
+    Api,
+    /// The znodes, as `kafka-topics --zookeeper` did.
+    Znode,
+}
+
+/// How Kafka's messages are carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wire {
+    /// As values.
+    Values,
+    /// Each is encoded and decoded again before it leaves.
+    Bytes,
+}
+
+/// `[[topics]]`: a topic of Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Workload {
-    /// What they do.
-    pub kind: WorkloadKind,
-    /// How many clients.
-    #[serde(default = "two")]
-    pub clients: u32,
-    /// Operations per second and client.
-    #[serde(default = "ten")]
-    pub rate_per_second: u32,
-    /// The session timeout they ask for.
-    #[serde(default = "session_timeout")]
-    pub session_timeout: SpanRange,
-    /// How many keys they share: few make contention.
-    #[serde(default = "four")]
-    pub keys: u32,
-    /// Logical processes of a client, each with one operation open at a time; two if absent. A contender for a lock is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processes: Option<u32>,
-    /// How long a process rests behind its last operation; how long a lock is held.
-    #[serde(default = "think")]
-    pub think: SpanRange,
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    #[serde(default = "one")]
+    pub partitions: u32,
+    /// How many replicas each has.
+    #[serde(default = "three")]
+    pub replication_factor: u32,
+    /// Who has them, by partition, the preferred leader first; drawn if absent.
+    #[serde(default)]
+    pub assignment: BTreeMap<String, Vec<i32>>,
+    /// Topic configuration, such as `"min.insync.replicas" = 2`.
+    #[serde(default)]
+    pub config: Keys,
 }
 
-fn think() -> SpanRange {
-    SpanRange::between(Span::millis(1), Span::millis(50))
+fn one() -> u32 {
+    1
 }
 
-fn two() -> u32 {
-    2
-}
-
-fn four() -> u32 {
-    4
-}
-
-fn ten() -> u32 {
-    10
-}
-
-fn session_timeout() -> SpanRange {
-    SpanRange::between(Span::secs(2), Span::secs(4))
+fn three() -> u32 {
+    3
 }

@@ -1,73 +1,14 @@
 //! Every key of zookeeper.md §1.2, with its default and what it sets in the model.
 
 use coordinator::ServerConfig;
-use machine::{Port, Span};
 
-/// What a key does.
-#[derive(Clone, Copy)]
-pub(super) enum Effect {
-    /// It sets something; the error says what the value should have been.
-    Set(fn(&mut ServerConfig, &str) -> Result<(), &'static str>),
-    /// The real server knows it, the model does not.
-    NotModelled,
-}
-
-/// A key.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) default: &'static str,
-    pub(super) effect: Effect,
-}
-
-const fn set(
-    name: &'static str,
-    default: &'static str,
-    effect: fn(&mut ServerConfig, &str) -> Result<(), &'static str>,
-) -> Key {
-    Key { name, default, effect: Effect::Set(effect) }
-}
-
-const fn not_modelled(name: &'static str, default: &'static str) -> Key {
-    Key { name, default, effect: Effect::NotModelled }
-}
-
-fn number<T: std::str::FromStr>(value: &str, expected: &'static str) -> Result<T, &'static str> {
-    value.parse().map_err(|_| expected)
-}
-
-fn millis(value: &str) -> Result<Span, &'static str> {
-    number(value, "a number of milliseconds").map(|ms: u32| Span::millis(u64::from(ms)))
-}
-
-fn positive_millis(value: &str) -> Result<Span, &'static str> {
-    millis(value).and_then(|span| if span > Span::ZERO { Ok(span) } else { Err("a number of milliseconds above zero") })
-}
-
-/// -1 means: by default.
-fn millis_or_default(value: &str) -> Result<Option<Span>, &'static str> {
-    if value == "-1" { Ok(None) } else { millis(value).map(Some) }
-}
-
-fn positive(value: &str) -> Result<u32, &'static str> {
-    number(value, "a number above zero").and_then(|n: u32| if n > 0 { Ok(n) } else { Err("a number above zero") })
-}
-
-fn boolean(value: &str) -> Result<bool, &'static str> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" => Ok(true),
-        "false" | "no" => Ok(false),
-        _ => Err("true or false"),
-    }
-}
+use crate::properties::{
+    Key, boolean, millis, millis_or_default, not_modelled, number, port, positive, positive_millis, set,
+};
 
 fn directory(value: &str) -> Result<String, &'static str> {
     let path = value.trim_matches('/');
     if path.is_empty() { Err("a directory") } else { Ok(format!("{path}/version-2")) }
-}
-
-fn port(value: &str) -> Result<Port, &'static str> {
-    number(value, "a port from 1 to 65535")
-        .and_then(|p: u16| if p > 0 { Ok(Port(p)) } else { Err("a port from 1 to 65535") })
 }
 
 /// In thousandths, without a float: `0.33` is 330; negative is off, above 1 means the default.
@@ -90,7 +31,7 @@ fn factor(value: &str) -> Result<Option<u32>, &'static str> {
 }
 
 /// Every key, in the reference's order.
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key<ServerConfig>] = &[
     set("tickTime", "3000", |c, v| positive_millis(v).map(|ms| c.tick_time = ms)),
     set("initLimit", "required in an ensemble", |c, v| positive(v).map(|n| c.init_limit = n)),
     set("syncLimit", "required in an ensemble", |c, v| positive(v).map(|n| c.sync_limit = n)),

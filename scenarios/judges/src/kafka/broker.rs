@@ -1,0 +1,267 @@
+//! Judges of a broker's process: E05, E06, E08, E09, and what it states about its replicas.
+
+use std::collections::BTreeMap;
+
+use engine::Findings;
+use jute::SessionId;
+use kafkawire::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch};
+use machine::disk::FileId;
+use machine::{EndId, Ticket};
+
+use super::cluster::BrokerAt;
+use super::oracle::KafkaOracle;
+use super::partition::{Appender, PartitionAt, ReplicaRole};
+use crate::moment::Story;
+use crate::{Moment, Rule};
+
+/// A request whose answer matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// A produce with acks=all.
+    ProduceToAll { correlation: i32 },
+    /// A consumer's fetch.
+    Consume { correlation: i32 },
+}
+
+/// What is known of a broker's process.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct BrokerShadow {
+    pub(crate) is_up: bool,
+    pub(crate) life: u32,
+    /// It processes requests.
+    pub(crate) is_running: bool,
+    /// The session it was connected with last.
+    pub(crate) session: Option<SessionId>,
+    /// The session that registered it last in this process, and the epoch that made.
+    pub(crate) registered_by: Option<SessionId>,
+    pub(crate) epoch: Option<BrokerEpoch>,
+    /// When it learnt that its session is over, until it is registered again.
+    pub(crate) expired: Option<Moment>,
+    /// The epoch in which it believes to be controller.
+    pub(crate) controls: Option<ControllerEpoch>,
+    /// The highest controller epoch whose request this process applied.
+    pub(crate) obeyed: Option<(ControllerEpoch, Moment)>,
+    /// Syncs under way.
+    pub(crate) syncs: BTreeMap<Ticket, FileId>,
+    /// A sync failed once.
+    pub(crate) has_failing_disk: bool,
+    /// Requests that wait for their answers, one at most per connection.
+    pub(crate) asked: BTreeMap<EndId, Asked>,
+    /// Incarnation of the registration that each control request in its hands was meant for, by controller and API.
+    pub(crate) addressed: BTreeMap<(BrokerId, &'static str), (Option<BrokerEpoch>, Moment)>,
+}
+
+impl BrokerShadow {
+    pub(crate) fn begin_process(&mut self, life: u32) {
+        *self = Self { is_up: true, life, has_failing_disk: self.has_failing_disk, ..Self::default() };
+    }
+
+    pub(crate) fn end_process(&mut self) {
+        *self = Self { life: self.life, has_failing_disk: self.has_failing_disk, ..Self::default() };
+    }
+}
+
+impl KafkaOracle {
+    /// A broker processes requests.
+    pub fn running(&mut self, broker: BrokerAt) {
+        self.broker_mut(broker).is_running = true;
+    }
+
+    /// A broker learnt that its session is over.
+    pub fn broker_session_expired(&mut self, moment: Moment, broker: BrokerAt) {
+        self.broker_mut(broker).expired = Some(moment);
+    }
+
+    /// A broker believes that it is controller, or no longer.
+    pub fn controls(&mut self, broker: BrokerAt, epoch: Option<ControllerEpoch>) {
+        self.broker_mut(broker).controls = epoch;
+    }
+
+    /// A control request passed a broker's fences: E05, E06.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
+    pub fn control_applied(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        api: &'static str,
+        controller: BrokerId,
+        epoch: ControllerEpoch,
+        broker_epoch: BrokerEpoch,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::StaleControlRequest);
+        let who = self.seating.name(broker).to_owned();
+        let from = self.name_of(controller);
+        if let Some((obeyed, then)) = self.brokers[broker].obeyed
+            && epoch < obeyed
+        {
+            let headline =
+                format!("{who} applied {api} of {from}, controller of epoch {epoch}, behind one of epoch {obeyed}");
+            let story = Story::new(Rule::StaleControlRequest, headline)
+                .promise(then, format!("it applied a request of epoch {obeyed}"))
+                .kind(api)
+                .detected(moment, format!("it obeys epoch {epoch}"));
+            self.broken(Rule::StaleControlRequest, story, findings);
+        }
+        let shadow = self.broker_mut(broker);
+        if shadow.obeyed.is_none_or(|(obeyed, _)| obeyed < epoch) {
+            shadow.obeyed = Some((epoch, moment));
+        }
+        self.check_incarnation(moment, broker, api, controller, broker_epoch, findings);
+    }
+
+    /// E06. What a request carries counts; if it carries nothing, whom its sender meant when it sent it first.
+    fn check_incarnation(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        api: &'static str,
+        controller: BrokerId,
+        carried: BrokerEpoch,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::StaleBrokerIncarnation);
+        let sent = self.brokers[broker].addressed.get(&(controller, api)).copied();
+        let addressed = if carried.0 >= 0 { Some(carried) } else { sent.and_then(|(epoch, _)| epoch) };
+        let (Some(own), Some(addressed)) = (self.brokers[broker].epoch, addressed) else { return };
+        if addressed >= own {
+            return;
+        }
+        let who = self.seating.name(broker).to_owned();
+        let from = self.name_of(controller);
+        let headline = format!(
+            "{who}, registered with epoch {own}, applied {api} of {from} that was meant for its earlier life, of epoch {addressed}"
+        );
+        let mut story = Story::new(Rule::StaleBrokerIncarnation, headline);
+        if let Some((_, then)) = sent {
+            story = story.first_wrong(then, format!("{from} sent it first, to epoch {addressed}"));
+        }
+        let id = self.seating.cluster.brokers[broker].id;
+        if let Some(registration) = self.znodes.last_registration.get(&id) {
+            story = story.promise(registration.moment, format!("{who} registered with epoch {}", registration.epoch));
+        }
+        let violation = story.kind(api).detected(moment, format!("{who} applies it"));
+        self.broken(Rule::StaleBrokerIncarnation, violation, findings);
+    }
+
+    /// A broker leads a partition in an epoch: E08; L10 with the log it leads with.
+    pub fn became_leader(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        topic: &str,
+        number: i32,
+        epoch: LeaderEpoch,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.place(topic, number) else { return };
+        self.heard_of_epoch(moment, at, broker, epoch, findings);
+        self.partition_mut(at).replicas[broker].role = ReplicaRole::Leader(epoch);
+        if self.partitions[at].is_led_by(broker, epoch) {
+            self.check_complete(moment, at, broker, findings);
+        }
+    }
+
+    /// A broker follows a partition in an epoch: E08.
+    pub fn became_follower(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        topic: &str,
+        number: i32,
+        epoch: LeaderEpoch,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.place(topic, number) else { return };
+        self.heard_of_epoch(moment, at, broker, epoch, findings);
+        self.partition_mut(at).replicas[broker].role = ReplicaRole::Follower(epoch);
+    }
+
+    /// A broker no longer has a replica's partition.
+    pub fn replica_stopped(&mut self, broker: BrokerAt, topic: &str, number: i32, is_deleted: bool) {
+        let Some(at) = self.place(topic, number) else { return };
+        let replica = &mut self.partition_mut(at).replicas[broker];
+        replica.role = ReplicaRole::None;
+        if is_deleted {
+            replica.epoch = None;
+        }
+    }
+
+    /// E08, in a broker's memory.
+    fn heard_of_epoch(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        broker: BrokerAt,
+        epoch: LeaderEpoch,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::LeaderEpochMonotone);
+        let known = self.partitions[at].replicas[broker].epoch;
+        if let Some((known, then)) = known
+            && epoch < known
+        {
+            let (name, who) = (self.partitions[at].name.clone(), self.seating.name(broker).to_owned());
+            let headline = format!("{who} goes back from leader epoch {known} of {name} to {epoch}");
+            let story = Story::new(Rule::LeaderEpochMonotone, headline)
+                .promise(then, format!("{who} had epoch {known}"))
+                .kind("memory")
+                .detected(moment, format!("it takes up epoch {epoch}"));
+            self.broken(Rule::LeaderEpochMonotone, story, findings);
+        }
+        if known.is_none_or(|(known, _)| known < epoch) {
+            self.partition_mut(at).replicas[broker].epoch = Some((epoch, moment));
+        }
+    }
+
+    /// A broker states that a batch is in its log: E09, and the log has it.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
+    pub fn appended(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        topic: &str,
+        number: i32,
+        leads: bool,
+        base: i64,
+        epoch: LeaderEpoch,
+        checksum: u32,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.place(topic, number) else { return };
+        self.tally.check(Rule::CommittedPrefix);
+        let log = &self.partitions[at].replicas[broker].log;
+        if !log.is_stale() && log.at(base).is_none_or(|entry| (entry.crc, entry.epoch) != (checksum, epoch.0)) {
+            let (name, who) = (self.partitions[at].name.clone(), self.seating.name(broker).to_owned());
+            let headline = format!(
+                "{who} states that it appended offset {base} of {name} in epoch {epoch}, and its files do not have it"
+            );
+            let note = "it states so";
+            self.broken_plainly(Rule::CommittedPrefix, "phantom-append", headline, moment, note, findings);
+        }
+        if !leads {
+            return;
+        }
+        self.tally.check(Rule::OneAppender);
+        let life = self.brokers[broker].life;
+        let first = self.partitions[at].appenders.get(&epoch).copied();
+        match first {
+            None => {
+                let appenders = &mut self.partition_mut(at).appenders;
+                appenders.insert(epoch, Appender { broker, life, moment });
+            }
+            Some(first) if (first.broker, first.life) == (broker, life) => {}
+            Some(first) => {
+                let name = self.partitions[at].name.clone();
+                let (a, b) = (self.seating.name(first.broker), self.seating.name(broker));
+                let again = if first.broker == broker { ", in two lives," } else { "" };
+                let headline = format!("{a} and {b}{again} both appended to {name} as leader of epoch {epoch}");
+                let story = Story::new(Rule::OneAppender, headline)
+                    .first_wrong(first.moment, format!("{a} appended first"))
+                    .kind("split-brain-append")
+                    .detected(moment, format!("{b} appends too"));
+                self.broken(Rule::OneAppender, story, findings);
+            }
+        }
+    }
+}

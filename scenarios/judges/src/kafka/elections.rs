@@ -1,0 +1,180 @@
+//! Judges of partition leader elections: E12, L10; what an election makes of a truncation (L11) and of an ISR (E13). And the
+//! excuse procedure (invariants-and-faults.md §2.8): a loss is excused by events that are named, or it is a bug.
+
+use engine::Findings;
+
+use super::cluster::{BrokerAt, Brokers};
+use super::control::UNCLEAN;
+use super::oracle::KafkaOracle;
+use super::partition::{Loss, Partition, PartitionAt};
+use super::watermarks::{LOST_TAIL, STALE_JOIN, UNSEEN_GROWTH};
+use crate::moment::Story;
+use crate::{Excuse, Moment, Rule};
+
+/// Why lost records are excused.
+const ALL_COPIES: &str = "every broker that had the records lost its unsynced or whole disk (EX2)";
+const UNCLEAN_LOSS: &str = "an unclean election chose a replica without the records, as the topic allows (EX1)";
+
+/// What excuses a loss.
+struct Verdict {
+    why: &'static str,
+    /// The real system loses records here too, though nobody allowed it to.
+    is_hole: bool,
+    because: Vec<(Moment, String)>,
+}
+
+impl KafkaOracle {
+    /// A leader was elected in ZooKeeper.
+    pub(crate) fn elected(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        leader: BrokerAt,
+        is_clean: bool,
+        findings: &mut Findings,
+    ) {
+        if is_clean && let Some(obligation) = self.partitions[at].open_obligation(leader) {
+            self.lost_by_truncation(moment, obligation.moment, at, leader, "elected", findings);
+            self.partition_mut(at).replicas[leader].obligation = None;
+        }
+        self.check_complete(moment, at, leader, findings);
+        self.partition_mut(at).told.clear();
+    }
+
+    /// E12 and L10: the log of a leader has everything that is committed.
+    pub(crate) fn check_complete(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        leader: BrokerAt,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::LeaderComplete);
+        self.tally.check(Rule::NoCommittedLoss);
+        let partition = &self.partitions[at];
+        let has = partition.has(leader);
+        let Some(first) = partition.canon.get(has).copied() else { return };
+        let end = partition.canon.end();
+        let name = partition.name.clone();
+        let who = self.seating.name(leader).to_owned();
+        let promise = partition.promise.filter(|promise| promise.end > first.base);
+        let rule = if promise.is_some() { Rule::NoCommittedLoss } else { Rule::LeaderComplete };
+        let what = match promise {
+            Some(promise) => format!(
+                "{who} leads {name} without offsets {} to {}, which were committed; those below {} were {}",
+                first.base,
+                end - 1,
+                promise.end,
+                promise.how
+            ),
+            None => format!("{who} leads {name} without offsets {} to {}, which were committed", first.base, end - 1),
+        };
+        let verdict = self.excuse(at, leader, has);
+        let why = match verdict {
+            Some(Verdict { why, is_hole, because }) => {
+                self.tally.relax(rule, why);
+                if is_hole {
+                    self.tally.note(why, moment);
+                }
+                self.tally.excuse(Excuse { rule, headline: what, because, moment });
+                why
+            }
+            None => {
+                let partition = &self.partitions[at];
+                let mut story = Story::new(rule, what);
+                story = match promise {
+                    Some(promise) => story
+                        .promise(promise.moment, format!("records below {} were {}", promise.end, promise.how))
+                        .other(first.moment, format!("offset {} was committed", first.base)),
+                    None => story.promise(first.moment, format!("offset {} was committed", first.base)),
+                };
+                if let Some(zk) = &partition.zk {
+                    story = story.other(zk.moment, format!("ZooKeeper says: {}", self.zk_told(at)));
+                }
+                let headless = partition.open_loss(leader).map(|loss| loss.moment);
+                if let Some(lost) = headless {
+                    story = story.first_wrong(lost, format!("{who} lost its log's end, which was to be durable"));
+                }
+                let violation = story.kind("elected").detected(moment, format!("{who} leads without them"));
+                self.broken(rule, violation, findings);
+                "it was lost before, and that was told"
+            }
+        };
+        self.partition_mut(at).cut(has, why);
+    }
+
+    /// EX1 to EX4.
+    fn excuse(&self, at: PartitionAt, leader: BrokerAt, has: usize) -> Option<Verdict> {
+        let partition = &self.partitions[at];
+        let first = partition.canon.get(has)?;
+        if let Some(&unclean) = partition.uncleans.iter().rev().find(|unclean| unclean.event >= first.moment.event) {
+            let because = vec![(
+                unclean,
+                format!("{} was elected though it was not in sync: {UNCLEAN}", self.seating.name(leader)),
+            )];
+            return Some(Verdict { why: UNCLEAN_LOSS, is_hole: false, because });
+        }
+        let flushes = self.flushes_each(&partition.name.topic);
+        let counts = |loss: &Loss| !(loss.by_power && flushes);
+        let destroyed = |broker: BrokerAt| {
+            let is_gone = partition.has(broker) <= has;
+            partition.replicas[broker].loss.filter(|loss| is_gone && counts(loss))
+        };
+        if !first.holders.is_empty() && first.holders.iter().all(|holder| destroyed(holder).is_some()) {
+            let because =
+                first.holders.iter().filter_map(|it| destroyed(it).map(|loss| self.loss_told(partition, it, &loss)));
+            return Some(Verdict { why: ALL_COPIES, is_hole: false, because: because.collect() });
+        }
+        if partition.unknown_to_leader.has(leader) {
+            return Some(Verdict { why: UNSEEN_GROWTH, is_hole: true, because: Vec::new() });
+        }
+        let loss = partition.open_loss(leader).filter(|loss| counts(loss)).copied()?;
+        let mut because = vec![self.loss_told(partition, leader, &loss)];
+        if let Some(joined) = loss.joined {
+            because.push((joined, format!("{} was taken into the ISR again", self.seating.name(leader))));
+        }
+        let why = if loss.joined.is_some() { STALE_JOIN } else { LOST_TAIL };
+        Some(Verdict { why, is_hole: true, because })
+    }
+
+    fn loss_told(&self, partition: &Partition, broker: BrokerAt, loss: &Loss) -> (Moment, String) {
+        let who = self.seating.name(broker);
+        let how = if loss.by_power { "lost power" } else { "lost its disk" };
+        let alone = if loss.isr == Brokers::of(broker) { ", and was alone in the ISR" } else { "" };
+        (
+            loss.moment,
+            format!("{who} {how}: its log of {} went from {} to {}{alone}", partition.name, loss.end, loss.left),
+        )
+    }
+
+    /// A broker was taken into the ISR: E13, L11.
+    pub(crate) fn joined_isr(&mut self, moment: Moment, at: PartitionAt, broker: BrokerAt, findings: &mut Findings) {
+        let partition = &self.partitions[at];
+        if partition.open_loss(broker).is_some() && !partition.replicas[broker].fetched {
+            if let Some(loss) = &mut self.partition_mut(at).replicas[broker].loss {
+                loss.joined = Some(moment);
+            }
+            return self.relax_hole(Rule::CandidateComplete, STALE_JOIN, moment);
+        }
+        if let Some(obligation) = partition.open_obligation(broker) {
+            self.lost_by_truncation(moment, obligation.moment, at, broker, "joined", findings);
+            self.partition_mut(at).replicas[broker].obligation = None;
+            return;
+        }
+        if partition.has(broker) >= partition.canon.len() {
+            return self.tally.check(Rule::CandidateComplete);
+        }
+        // Nothing but a loss in an earlier life can excuse a member that never caught up: the leader chose it.
+        self.tally.check(Rule::CandidateComplete);
+        let partition = &self.partitions[at];
+        let first = *partition.canon.get(partition.has(broker)).expect("it lacks one");
+        let (name, who) = (partition.name.clone(), self.seating.name(broker).to_owned());
+        let headline =
+            format!("{who} is taken into the ISR of {name} without what is committed from offset {} on", first.base);
+        let violation = Story::new(Rule::CandidateComplete, headline)
+            .promise(first.moment, format!("offset {} was committed by {}", first.base, self.host_name(first.moment)))
+            .kind("premature-join")
+            .detected(moment, "the new ISR is committed in ZooKeeper");
+        self.broken(Rule::CandidateComplete, violation, findings);
+    }
+}

@@ -1,0 +1,351 @@
+//! V04 to V08, E21 and E25: what has not come right yet, after everything healed.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use engine::Findings;
+use kafkawire::{BrokerId, LeaderEpoch, TopicPartition};
+use machine::HostId;
+
+use super::cluster::{BrokerAt, Brokers, KafkaClientKind};
+use super::control::told;
+use super::oracle::KafkaOracle;
+use super::partition::{PartitionAt, ReplicaRole};
+use super::replica_log::{Chain as _, common};
+use crate::{Moment, Rule};
+
+/// Why partitions that nobody reads are not waited for.
+const GAVE_UP: &str = "a member gave up to rebalance and has no partitions until something changes (known hole, the consumer of 0.8, kafka-broker.md §12 KA-B63)";
+
+/// A partition as a broker answers it to clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CachedPartition<'a> {
+    /// Who leads.
+    pub leader: Option<BrokerId>,
+    /// In which epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Who is in sync.
+    pub isr: &'a [BrokerId],
+    /// The version of the `state` znode.
+    pub version: i32,
+}
+
+/// What may be looked at while a world settles.
+pub trait ClusterLook {
+    /// Whether a host's process runs.
+    fn is_running(&self, host: HostId) -> bool;
+    /// The brokers that a broker believes to be alive, in order.
+    fn alive(&self, host: HostId) -> Vec<BrokerId>;
+    /// A partition in a broker's metadata cache.
+    fn cached(&self, host: HostId, partition: &TopicPartition) -> Option<CachedPartition<'_>>;
+    /// What a broker is waiting for, in words.
+    fn waits_for(&self, host: HostId) -> Option<String>;
+}
+
+impl KafkaOracle {
+    /// The first condition that is not met, in words; none if everything has come right.
+    pub fn unsettled(&mut self, now: Moment, look: &impl ClusterLook) -> Option<String> {
+        let live = self.live(look);
+        self.tally.check(Rule::EphemeralRegistration);
+        if let Some(what) = self.unregistered(look) {
+            return Some(titled(Rule::EphemeralRegistration, &what));
+        }
+        self.tally.check(Rule::OneController);
+        if let Some(what) = self.without_controller(look) {
+            return Some(titled(Rule::OneController, &what));
+        }
+        self.tally.check(Rule::LeadersExist);
+        if let Some(what) = self.without_leader(live) {
+            return Some(titled(Rule::LeadersExist, &what));
+        }
+        self.tally.check(Rule::IsrFull);
+        if let Some(what) = self.out_of_sync(live) {
+            return Some(titled(Rule::IsrFull, &what));
+        }
+        self.tally.check(Rule::MetadataConverges);
+        if let Some(what) = self.stale_metadata(look) {
+            return Some(titled(Rule::MetadataConverges, &what));
+        }
+        let is_quiet = self.work.under_way.is_empty();
+        self.tally.check(Rule::ReplicasEqual);
+        if let Some(what) = self.unequal_replicas(live, is_quiet) {
+            return Some(titled(Rule::ReplicasEqual, &what));
+        }
+        self.tally.check(Rule::ClientsComplete);
+        let what = self.unfinished_clients(now, look)?;
+        Some(titled(Rule::ClientsComplete, &what))
+    }
+
+    /// Brokers whose process runs and that are registered.
+    fn live(&self, look: &impl ClusterLook) -> Brokers {
+        let brokers = self.seating.cluster.brokers.iter().enumerate();
+        let live = brokers.filter(|(_, it)| look.is_running(it.host) && self.znodes.registrations.contains_key(&it.id));
+        live.fold(Brokers::NONE, |live, (at, _)| live.with(at))
+    }
+
+    /// E25: every broker that runs is registered by its own session.
+    fn unregistered(&self, look: &impl ClusterLook) -> Option<String> {
+        for (at, broker) in self.seating.cluster.brokers.iter().enumerate() {
+            let name = &broker.name;
+            let shadow = &self.brokers[at];
+            if !look.is_running(broker.host) {
+                return Some(format!("{name} does not run"));
+            }
+            let waits = || look.waits_for(broker.host).map_or_else(String::new, |what| format!(" ({what})"));
+            let Some(registration) = self.znodes.registrations.get(&broker.id) else {
+                return Some(format!("{name} runs and is not registered{}", waits()));
+            };
+            if shadow.session != Some(registration.session) {
+                let own = shadow.session.map_or_else(|| "none".to_owned(), |session| session.to_string());
+                let of = registration.session;
+                return Some(format!("{name} is registered by session {of}, and its session is {own}{}", waits()));
+            }
+        }
+        None
+    }
+
+    fn without_controller(&self, look: &impl ClusterLook) -> Option<String> {
+        let Some((controller, _)) = self.znodes.controller else {
+            return Some("no broker is controller".to_owned());
+        };
+        let epoch = self.znodes.epoch;
+        for (at, broker) in self.seating.cluster.brokers.iter().enumerate() {
+            let believes = self.brokers[at].controls;
+            if broker.id == controller && (believes != Some(epoch) || !look.is_running(broker.host)) {
+                return Some(format!(
+                    "ZooKeeper names {} the controller of epoch {epoch}, and it does not act",
+                    broker.name
+                ));
+            }
+            if broker.id != controller
+                && let Some(believes) = believes
+            {
+                let name = self.name_of(controller);
+                return Some(format!(
+                    "{} acts as controller of epoch {believes}, and ZooKeeper names {name}",
+                    broker.name
+                ));
+            }
+        }
+        None
+    }
+
+    /// The partitions that are assigned.
+    fn assigned_partitions(&self) -> impl Iterator<Item = PartitionAt> {
+        (0..self.partitions.len()).filter(|&at| !self.partitions[at].assignment.is_empty())
+    }
+
+    fn without_leader(&self, live: Brokers) -> Option<String> {
+        for at in self.assigned_partitions() {
+            let partition = &self.partitions[at];
+            let name = &partition.name;
+            let Some(zk) = &partition.zk else {
+                if !partition.assigned.and(live).is_empty() {
+                    return Some(format!("{name} is assigned and has no state yet"));
+                }
+                continue;
+            };
+            if zk.isr.and(live).is_empty() {
+                continue;
+            }
+            let epoch = zk.state.leader_epoch;
+            let Some(leader) = zk.leader.filter(|&leader| live.has(leader)) else {
+                return Some(format!(
+                    "{name} has no live leader though {} could lead it: {}",
+                    self.seating.names(zk.isr.and(live)),
+                    told(&zk.state)
+                ));
+            };
+            if partition.replicas[leader].role != ReplicaRole::Leader(epoch) {
+                return Some(format!(
+                    "{} does not know that it leads {name}: {}",
+                    self.seating.name(leader),
+                    told(&zk.state)
+                ));
+            }
+        }
+        None
+    }
+
+    fn out_of_sync(&self, live: Brokers) -> Option<String> {
+        for at in self.assigned_partitions() {
+            let partition = &self.partitions[at];
+            let Some(zk) = &partition.zk else { continue };
+            let (should, is) = (partition.assigned.and(live), zk.isr);
+            if should != is {
+                let missing = should.without(is);
+                let mut what = format!("the ISR of {} is {}", partition.name, self.seating.names(is));
+                if let Some(broker) = missing.iter().next() {
+                    let _ =
+                        write!(what, ", and {} is alive: {}", self.seating.name(broker), self.replica_told(at, broker));
+                } else {
+                    let _ = write!(what, ", and {} does not live", self.seating.names(is.without(should)));
+                }
+                return Some(what);
+            }
+        }
+        None
+    }
+
+    /// What a replica is, for whoever wonders why it does not get on.
+    fn replica_told(&self, at: PartitionAt, broker: BrokerAt) -> String {
+        let partition = &self.partitions[at];
+        let replica = &partition.replicas[broker];
+        let role = match replica.role {
+            ReplicaRole::None => "has no role".to_owned(),
+            ReplicaRole::Leader(epoch) => format!("leads epoch {epoch}"),
+            ReplicaRole::Follower(epoch) => format!("follows in epoch {epoch}"),
+        };
+        format!("it {role} and has {} of {}", replica.log.end(), partition.canon.end())
+    }
+
+    /// E21: every metadata cache says what ZooKeeper says, and no notification was left.
+    fn stale_metadata(&self, look: &impl ClusterLook) -> Option<String> {
+        let registered: Vec<BrokerId> = self.znodes.registrations.keys().copied().collect();
+        for broker in &self.seating.cluster.brokers {
+            let alive = look.alive(broker.host);
+            if alive != registered {
+                return Some(format!(
+                    "{} believes that {alive:?} are alive, and {registered:?} are registered",
+                    broker.name
+                ));
+            }
+            for at in self.assigned_partitions() {
+                let partition = &self.partitions[at];
+                let Some(zk) = &partition.zk else { continue };
+                let Some(cached) = look.cached(broker.host, &partition.name) else {
+                    return Some(format!("{} does not know {}", broker.name, partition.name));
+                };
+                let same_isr = self.seating.brokers(cached.isr) == zk.isr;
+                let known = (cached.leader, cached.leader_epoch, cached.version);
+                if !same_isr || known != (zk.state.leader, zk.state.leader_epoch, zk.version) {
+                    return Some(format!(
+                        "{} has an old state of {}: leader {:?} in epoch {}, ISR {:?}, version {}; ZooKeeper has {}, version {}",
+                        broker.name,
+                        partition.name,
+                        cached.leader.map(|id| id.0),
+                        cached.leader_epoch,
+                        cached.isr.iter().map(|id| id.0).collect::<Vec<_>>(),
+                        cached.version,
+                        told(&zk.state),
+                        zk.version
+                    ));
+                }
+            }
+        }
+        let left = self.znodes.notifications.first()?;
+        Some(format!("{left} was never taken up by a controller"))
+    }
+
+    /// V07.
+    fn unequal_replicas(&self, live: Brokers, is_quiet: bool) -> Option<String> {
+        for at in self.assigned_partitions() {
+            let partition = &self.partitions[at];
+            let Some(leader) = partition.zk.as_ref().and_then(|zk| zk.leader) else { continue };
+            let log = &partition.replicas[leader].log;
+            for broker in partition.assigned.and(live).iter() {
+                let replica = &partition.replicas[broker];
+                let (own, name, who) = (&replica.log, &partition.name, self.seating.name(broker));
+                let both = common(own, log);
+                if both < own.batches().min(log.batches()) {
+                    let from = log.get(both).map_or(0, |entry| entry.base);
+                    return Some(format!("{who} and its leader differ on {name} from offset {from} on"));
+                }
+                if is_quiet && own.end() != log.end() {
+                    return Some(format!("{who} has {name} up to {}, and its leader up to {}", own.end(), log.end()));
+                }
+                if is_quiet && replica.high_watermark != own.end() {
+                    let passed = replica.high_watermark;
+                    return Some(format!("{who} has {name} up to {}, with its high watermark at {passed}", own.end()));
+                }
+            }
+        }
+        None
+    }
+
+    /// V08.
+    fn unfinished_clients(&mut self, now: Moment, look: &impl ClusterLook) -> Option<String> {
+        let seating = Arc::clone(&self.seating);
+        for (at, client) in seating.cluster.clients.iter().enumerate() {
+            let name = &client.name;
+            if !look.is_running(client.host) {
+                return Some(format!("{name} does not run"));
+            }
+            let shadow = &self.work.clients[at];
+            if client.kind == KafkaClientKind::Admin && !shadow.topics_ready {
+                return Some(format!("{name} has not seen every topic that it was to create"));
+            }
+            if client.probes && !shadow.probed {
+                return Some(format!("nothing new of {name} has succeeded{}", self.oldest_told(now)));
+            }
+        }
+        if !self.work.under_way.is_empty() {
+            let most = self.work.under_way.len();
+            return Some(format!(
+                "{most} records have neither been acknowledged nor given up{}",
+                self.oldest_told(now)
+            ));
+        }
+        self.unread(&seating)
+    }
+
+    fn oldest_told(&self, now: Moment) -> String {
+        self.work.oldest().map_or_else(String::new, |(record, since)| {
+            format!("; {record} has been under way for {} ms", now.at.saturating_since(since.at).as_millis())
+        })
+    }
+
+    /// Consumers that have not read everything, and partitions that nobody of a group reads.
+    fn unread(&mut self, seating: &super::cluster::Seating) -> Option<String> {
+        let mut gave_up = None;
+        for (at, client) in seating.cluster.clients.iter().enumerate() {
+            let shadow = &self.work.clients[at];
+            if client.kind == KafkaClientKind::ZkConsumer {
+                gave_up = gave_up.or(shadow.gave_up);
+            }
+            for (&partition, position) in &shadow.positions {
+                let partition = &self.partitions[partition];
+                let end = partition.canon.end();
+                if position.next < end {
+                    let (name, of, next) = (&client.name, &partition.name, position.next);
+                    return Some(format!("{name} has read {of} up to {next} of {end}"));
+                }
+            }
+        }
+        let orphan = self.orphan()?;
+        if let Some(moment) = gave_up {
+            self.relax_hole(Rule::ClientsComplete, GAVE_UP, moment);
+            return None;
+        }
+        Some(orphan)
+    }
+
+    /// A partition of a topic that a balanced group reads, and that nobody of the group reads.
+    fn orphan(&self) -> Option<String> {
+        let zk_consumers = self.seating.cluster.clients.iter().any(|it| it.kind == KafkaClientKind::ZkConsumer);
+        if !zk_consumers {
+            return None;
+        }
+        for (group, at) in self.groups.owned_ever() {
+            if self.groups.is_balanced(group) && self.groups.readers(group, *at) == 0 {
+                return Some(format!("nobody of group {group} reads {}", self.partitions[*at].name));
+            }
+        }
+        None
+    }
+
+    /// The run is over: leaders still have everything, and then the black-box checks.
+    pub fn finish(&mut self, now: Moment, findings: &mut Findings) {
+        for at in 0..self.partitions.len() {
+            if let Some(leader) = self.partitions[at].zk.as_ref().and_then(|zk| zk.leader) {
+                self.check_complete(now, at, leader, findings);
+            }
+        }
+        self.judge_records(now, findings);
+        self.tally.check(Rule::Gap);
+    }
+}
+
+fn titled(rule: Rule, what: &str) -> String {
+    format!("{} {}: {what}", rule.id(), rule.name())
+}

@@ -1,0 +1,273 @@
+//! Judges of what brokers answer: L09, L12, L13. Facts and the messages themselves are held against each other.
+
+use engine::Findings;
+use kafkawire::messages::{FetchRequest, FetchResponse, ProduceResponse};
+use kafkawire::{BatchHeader, BrokerId, Request, Response};
+use machine::EndId;
+
+use super::broker::Asked;
+use super::cluster::BrokerAt;
+use super::oracle::KafkaOracle;
+use super::partition::PartitionAt;
+use crate::moment::Story;
+use crate::{Moment, Rule};
+
+const ACKS_ALL: i16 = -1;
+
+/// How a promise was made.
+const ACKNOWLEDGED: &str = "acknowledged to a producer with acks=all";
+const SERVED: &str = "given to a consumer";
+
+impl KafkaOracle {
+    /// A request reaches a broker.
+    pub fn request_delivered(&mut self, broker: BrokerAt, on: EndId, correlation: i32, request: &Request) {
+        let asked = match request {
+            Request::Produce(body) if body.acks == ACKS_ALL => Asked::ProduceToAll { correlation },
+            Request::Fetch(body) if body.replica_id.0 < 0 => Asked::Consume { correlation },
+            Request::Fetch(body) => return self.follower_fetched(body),
+            Request::Produce(_)
+            | Request::ListOffsets(_)
+            | Request::Metadata(_)
+            | Request::LeaderAndIsr(_)
+            | Request::StopReplica(_)
+            | Request::UpdateMetadata(_)
+            | Request::ControlledShutdown(_)
+            | Request::ApiVersions(_)
+            | Request::CreateTopics(_)
+            | Request::OffsetForLeaderEpoch(_) => return,
+        };
+        self.broker_mut(broker).asked.insert(on, asked);
+    }
+
+    /// The leader knows from now on how far the present life of a follower is (KIP-903 is about the others).
+    fn follower_fetched(&mut self, request: &FetchRequest) {
+        let Some(follower) = self.seating.broker(BrokerId::from(request.replica_id)) else { return };
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let Some(at) = self.find(topic.topic.as_str(), partition.partition) else { continue };
+                if !self.partitions[at].replicas[follower].fetched {
+                    self.partition_mut(at).replicas[follower].fetched = true;
+                }
+            }
+        }
+    }
+
+    /// A response leaves a broker.
+    pub fn response_sent(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        on: EndId,
+        correlation: i32,
+        response: &Response,
+        findings: &mut Findings,
+    ) {
+        match response {
+            Response::Produce(body) => {
+                if self.answers(broker, on, Asked::ProduceToAll { correlation }) {
+                    self.produce_answered(moment, broker, body, findings);
+                }
+            }
+            Response::Fetch(body) => {
+                if self.answers(broker, on, Asked::Consume { correlation }) {
+                    self.consume_answered(moment, broker, body, findings);
+                }
+            }
+            Response::ListOffsets(_)
+            | Response::Metadata(_)
+            | Response::LeaderAndIsr(_)
+            | Response::StopReplica(_)
+            | Response::UpdateMetadata(_)
+            | Response::ControlledShutdown(_)
+            | Response::ApiVersions(_)
+            | Response::CreateTopics(_)
+            | Response::OffsetForLeaderEpoch(_) => {}
+        }
+    }
+
+    fn answers(&mut self, broker: BrokerAt, on: EndId, asked: Asked) -> bool {
+        let is_it = self.brokers[broker].asked.get(&on) == Some(&asked);
+        if is_it {
+            self.broker_mut(broker).asked.remove(&on);
+        }
+        is_it
+    }
+
+    /// A connection of a broker's is gone.
+    pub fn end_gone(&mut self, broker: BrokerAt, on: EndId) {
+        if self.brokers[broker].asked.contains_key(&on) {
+            self.broker_mut(broker).asked.remove(&on);
+        }
+    }
+
+    /// L09 as the wire shows it: no success before the high watermark passed the records.
+    fn produce_answered(&mut self, moment: Moment, broker: BrokerAt, body: &ProduceResponse, findings: &mut Findings) {
+        for topic in &body.responses {
+            for answer in topic.partition_responses.iter().filter(|it| it.error_code == 0 && it.base_offset >= 0) {
+                let Some(at) = self.place(topic.name.as_str(), answer.index) else { continue };
+                self.tally.check(Rule::MinIsrGate);
+                let replica = &self.partitions[at].replicas[broker];
+                let end = replica.log.at(answer.base_offset).map(|entry| entry.last + 1);
+                let passed = replica.high_watermark_most;
+                match end {
+                    Some(end) if end <= passed => self.partition_mut(at).promised(end, moment, ACKNOWLEDGED),
+                    Some(_) | None => {
+                        let headline = format!(
+                            "{} answered acks=all with success for offset {} of {}, with its high watermark at {passed}",
+                            self.seating.name(broker),
+                            answer.base_offset,
+                            self.partitions[at].name
+                        );
+                        let note = "the answer leaves";
+                        self.broken_plainly(Rule::MinIsrGate, "ack-before-commit", headline, moment, note, findings);
+                    }
+                }
+            }
+        }
+    }
+
+    /// L12 and L13 as the wire shows them.
+    fn consume_answered(&mut self, moment: Moment, broker: BrokerAt, body: &FetchResponse, findings: &mut Findings) {
+        for topic in &body.responses {
+            for answer in topic.partitions.iter().filter(|it| it.error_code == 0) {
+                let Some(records) = answer.records.as_ref().filter(|records| !records.is_empty()) else { continue };
+                let Some(at) = self.place(topic.topic.as_str(), answer.partition_index) else { continue };
+                let passed = self.partitions[at].replicas[broker].high_watermark_most;
+                if answer.high_watermark > passed {
+                    self.tally.check(Rule::Visibility);
+                    let headline = format!(
+                        "{} tells a consumer that the high watermark of {} is {}, and it never was above {passed}",
+                        self.seating.name(broker),
+                        self.partitions[at].name,
+                        answer.high_watermark
+                    );
+                    let note = "the answer leaves";
+                    self.broken_plainly(Rule::Visibility, "invented-high-watermark", headline, moment, note, findings);
+                }
+                let mut from = 0;
+                while let Some(Ok(header)) = records.get(from..).filter(|rest| !rest.is_empty()).map(BatchHeader::parse)
+                {
+                    self.served(moment, at, broker, &header, passed, findings);
+                    from += header.size();
+                }
+            }
+        }
+    }
+
+    /// A batch is given to a consumer.
+    fn served(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        broker: BrokerAt,
+        header: &BatchHeader,
+        passed: i64,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::Visibility);
+        let end = header.next_offset().0;
+        let partition = &self.partitions[at];
+        if end > passed {
+            let headline = format!(
+                "{} gave a consumer offset {} of {}, where its high watermark is {passed}",
+                self.seating.name(broker),
+                header.last_offset(),
+                partition.name
+            );
+            let note = "the answer leaves";
+            return self.broken_plainly(Rule::Visibility, "uncommitted-read", headline, moment, note, findings);
+        }
+        self.tally.check(Rule::StableRead);
+        let base = header.base_offset.0;
+        let committed = partition.canon.at(base).copied();
+        if committed.is_some_and(|it| (it.crc, it.epoch) == (header.crc, header.leader_epoch)) {
+            if partition.promise.is_none_or(|promise| promise.end < end) {
+                self.partition_mut(at).promised(end, moment, SERVED);
+            }
+            return;
+        }
+        if let Some(why) = partition.replaced(base) {
+            return self.tally.relax(Rule::StableRead, why);
+        }
+        let name = partition.name.clone();
+        let headline = format!(
+            "{} gave a consumer another record at offset {base} of {name} than the one that was committed",
+            self.seating.name(broker)
+        );
+        let mut story = Story::new(Rule::StableRead, headline);
+        if let Some(committed) = committed {
+            story = story.promise(
+                committed.moment,
+                format!("offset {base} was committed by {}", self.host_name(committed.moment)),
+            );
+        }
+        let violation = story.kind("changed-record").detected(moment, "the answer leaves");
+        self.broken(Rule::StableRead, violation, findings);
+    }
+
+    /// A leader states that it acknowledges with acks=all: L09.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
+    pub fn acknowledged(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        topic: &str,
+        number: i32,
+        last: i64,
+        high_watermark: i64,
+        isr_size: u64,
+        min_insync: u64,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.place(topic, number) else { return };
+        self.tally.check(Rule::MinIsrGate);
+        let partition = &self.partitions[at];
+        let name = partition.name.clone();
+        let configured = self.min_insync(&name.topic) as u64;
+        let passed = partition.replicas[broker].high_watermark_most;
+        let what = if high_watermark <= last || passed <= last {
+            Some(("ack-before-commit", format!("its high watermark is {}", high_watermark.min(passed))))
+        } else if isr_size < configured {
+            Some((
+                "under-replicated-ack",
+                format!("its ISR has {isr_size} members and min.insync.replicas is {configured}"),
+            ))
+        } else if min_insync != configured {
+            Some(("other-min-isr", format!("it takes min.insync.replicas for {min_insync}, and it is {configured}")))
+        } else {
+            None
+        };
+        if let Some((kind, what)) = what {
+            let headline = format!(
+                "{} acknowledges {name} up to offset {last} with acks=all, and {what}",
+                self.seating.name(broker)
+            );
+            self.broken_plainly(Rule::MinIsrGate, kind, headline, moment, "it states so", findings);
+        }
+    }
+
+    /// A broker states that it gives records to a consumer: L12.
+    pub fn records_served(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        topic: &str,
+        number: i32,
+        end: i64,
+        high_watermark: i64,
+        findings: &mut Findings,
+    ) {
+        let Some(at) = self.place(topic, number) else { return };
+        self.tally.check(Rule::Visibility);
+        let passed = self.partitions[at].replicas[broker].high_watermark_most.min(high_watermark);
+        if end > passed {
+            let headline = format!(
+                "{} serves {} up to offset {}, where its high watermark is {passed}",
+                self.seating.name(broker),
+                self.partitions[at].name,
+                end - 1
+            );
+            self.broken_plainly(Rule::Visibility, "uncommitted-read", headline, moment, "it states so", findings);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! L16, and the excuse procedure: EX1 to EX4.
+
+use kafkawire::Request;
+use kafkawire::messages::FetchRequest;
+use kafkawire::messages::fetch_request::{FetchPartition, FetchTopic};
+
+use super::*;
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn l16_wants_what_a_killed_process_had() {
+    let mut stage = Stage::led();
+    stage.commit_records(3);
+    stage.kill(1);
+    stage.boot(1);
+    let mut wrong = Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), ..Stage::new() };
+    stage.load_log(1, 3);
+    assert_eq!(stage.fired(), NONE);
+    wrong.truncate(1, 2);
+    wrong.load_log(1, 2);
+    assert_eq!(wrong.fired().last(), Some(&"L16"));
+    let headline = &wrong.findings.violations().last().unwrap().headline;
+    assert!(headline.contains("its process was killed when the log ended at 3, and it ends at 2"), "{headline}");
+}
+
+#[test]
+fn l16_wants_what_was_synced_when_power_was_lost() {
+    for (cut, fires) in [(None, false), (Some(1), true)] {
+        let mut stage = Stage::led();
+        for base in 0..4 {
+            stage.append(1, false, base, 0, "a");
+            if base == 1 {
+                stage.sync_log(1);
+            }
+        }
+        stage.lose_power(1);
+        stage.boot(1);
+        assert_eq!(stage.oracle.partitions[0].replicas[1].log.end(), 2, "the page cache is gone");
+        if let Some(to) = cut {
+            stage.truncate(1, to);
+        }
+        stage.load_log(1, cut.unwrap_or(2));
+        assert_eq!(stage.fired().contains(&"L16"), fires, "{cut:?}");
+    }
+}
+
+#[test]
+fn l16_fires_when_garbage_is_kept() {
+    let mut stage = Stage::led();
+    stage.append(1, false, 0, 0, "a");
+    stage.kill(1);
+    stage.boot(1);
+    stage.load_log(1, 2);
+    assert_eq!(stage.only().invariant, "L16");
+    assert!(stage.only().headline.contains("it says that the log ends at 2, and whole batches end at 1"));
+}
+
+/// Two records are committed by all and promised; nobody has synced.
+fn promised() -> Stage {
+    let mut stage = Stage::led();
+    stage.commit_records(2);
+    stage.promise(2);
+    stage
+}
+
+#[test]
+fn ex1_excuses_what_an_unclean_election_loses() {
+    let mut stage = Stage::led();
+    stage.configure("unclean.leader.election.enable", "true");
+    stage.append(0, true, 0, 0, "a");
+    stage.append(1, false, 0, 0, "a");
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    stage.high_watermark(0, true, 0, 1);
+    stage.promise(1);
+    stage.elect(Some(2), 1, &[2]);
+    assert_eq!((stage.fired(), stage.relaxed("L10")), (vec![], 1));
+    let [excuse] = stage.oracle.excuses() else { panic!("one loss") };
+    assert!(excuse.because[0].1.starts_with("b3 was elected though it was not in sync"), "{excuse:?}");
+    // The others truncate to it, and other records get the offset: nobody complains.
+    stage.truncate(1, 0);
+    stage.append(2, true, 0, 1, "c");
+    stage.append(1, false, 0, 1, "c");
+    stage.high_watermark(2, true, 1, 1);
+    stage.high_watermark(0, true, 0, 1);
+    assert_eq!(stage.fired(), NONE);
+}
+
+#[test]
+fn ex2_excuses_what_everybody_lost_with_the_power() {
+    let mut stage = promised();
+    for broker in 0..3 {
+        stage.lose_power(broker);
+        stage.boot(broker);
+        stage.load_log(broker, 0);
+    }
+    stage.elect(Some(1), 1, &[0, 1, 2]);
+    assert_eq!((stage.fired(), stage.relaxed("L10"), stage.oracle.notes().count()), (vec![], 1, 0));
+    assert_eq!(stage.oracle.excuses()[0].because.len(), 3, "each loss is named");
+}
+
+#[test]
+fn ex2_does_not_excuse_what_was_to_be_flushed() {
+    let mut stage = Stage::with(|cluster| cluster.flush_each = true).with_orders();
+    stage.commit_records(2);
+    stage.promise(2);
+    for broker in 0..3 {
+        stage.lose_power(broker);
+        stage.boot(broker);
+    }
+    stage.elect(Some(1), 1, &[0, 1, 2]);
+    assert_eq!(stage.fired(), ["L10"]);
+}
+
+#[test]
+fn ex3_is_the_hole_of_the_last_replica_standing() {
+    // KIP-966.
+    let mut stage = promised();
+    stage.elect(Some(2), 1, &[2]);
+    stage.lose_power(2);
+    stage.boot(2);
+    stage.load_log(2, 0);
+    stage.elect(None, 2, &[2]);
+    stage.elect(Some(2), 3, &[2]);
+    assert_eq!((stage.fired(), stage.relaxed("L10")), (vec![], 1));
+    let note = stage.oracle.notes().next().unwrap().0;
+    assert!(note.contains("KIP-966"), "{note}");
+    let because = &stage.oracle.excuses()[0].because[0].1;
+    assert_eq!(because, "b3 lost power: its log of orders-0 went from 2 to 0, and was alone in the ISR");
+}
+
+#[test]
+fn ex4_is_the_hole_of_a_join_for_an_earlier_life() {
+    // KIP-903.
+    let run = |fetched_again: bool| {
+        let mut stage = promised();
+        stage.elect(Some(0), 1, &[0, 1]);
+        stage.lose_power(2);
+        stage.boot(2);
+        if fetched_again {
+            let partition = FetchPartition::default().with_partition(0);
+            let topic = FetchTopic::default().with_topic(Topic::from("orders").wire()).with_partitions(vec![partition]);
+            let request = FetchRequest::default().with_replica_id(id(2).wire()).with_topics(vec![topic]);
+            stage.oracle.request_delivered(0, machine::EndId(9), 1, &Request::Fetch(Arc::new(request)));
+        }
+        stage.write_state(session_of(0), &state(1, Some(0), 1, &[0, 1, 2]));
+        stage
+    };
+    let mut stage = run(false);
+    assert_eq!((stage.fired(), stage.relaxed("E13")), (vec![], 1));
+    stage.elect(Some(2), 2, &[2]);
+    assert_eq!(stage.fired(), NONE);
+    assert!(stage.oracle.notes().all(|(note, ..)| note.contains("KIP-903")));
+    // A leader that heard from the new life knows better.
+    assert_eq!(run(true).fired(), ["E13"]);
+}
+
+#[test]
+fn a_loss_without_an_excuse_is_a_violation() {
+    let mut stage = promised();
+    // b2 lost power, and caught up again; then b3 is elected without the records for no reason at all.
+    stage.lose_power(1);
+    stage.boot(1);
+    stage.append(1, false, 0, 0, "a");
+    stage.append(1, false, 1, 0, "a");
+    stage.truncate(2, 0);
+    stage.elect(Some(2), 1, &[2]);
+    assert_eq!(stage.fired(), ["L11", "E13", "L10"]);
+}
+
+#[test]
+fn a_member_that_lost_its_tail_is_no_lie_of_the_isr() {
+    let mut stage = promised();
+    stage.lose_power(2);
+    stage.boot(2);
+    for broker in 0..2 {
+        stage.append(broker, broker == 0, 2, 0, "a");
+    }
+    stage.high_watermark(0, true, 0, 3);
+    assert_eq!(stage.fired(), NONE);
+    assert!(stage.relaxed("L08") > 0 && stage.relaxed("E13") > 0);
+}

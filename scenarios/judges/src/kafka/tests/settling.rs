@@ -1,0 +1,191 @@
+//! E25, V04 to V08, E21.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::kafka::{CachedPartition, ClusterLook};
+
+/// What hosts would show.
+struct Show {
+    down: Vec<usize>,
+    alive: BTreeMap<u32, Vec<BrokerId>>,
+    version: i32,
+    isr: Vec<BrokerId>,
+}
+
+impl Show {
+    fn right(stage: &Stage) -> Self {
+        let all: Vec<BrokerId> = (0..3).map(id).collect();
+        let alive = (0..3).map(|host| (host, all.clone())).collect();
+        Self { down: Vec::new(), alive, version: stage.version, isr: all }
+    }
+}
+
+impl ClusterLook for Show {
+    fn is_running(&self, host: HostId) -> bool {
+        !self.down.contains(&(host.0 as usize))
+    }
+
+    fn alive(&self, host: HostId) -> Vec<BrokerId> {
+        self.alive[&host.0].clone()
+    }
+
+    fn cached(&self, _: HostId, partition: &TopicPartition) -> Option<CachedPartition<'_>> {
+        assert_eq!(*partition, orders());
+        let (leader, leader_epoch) = (Some(id(0)), LeaderEpoch(0));
+        Some(CachedPartition { leader, leader_epoch, isr: &self.isr, version: self.version })
+    }
+
+    fn waits_for(&self, _: HostId) -> Option<String> {
+        None
+    }
+}
+
+/// Two records that everybody has, and knows to be committed.
+fn settled() -> Stage {
+    let mut stage = Stage::led();
+    stage.commit_records(2);
+    stage.high_watermark(1, false, 0, 2);
+    stage.high_watermark(2, false, 0, 2);
+    assert_eq!(unsettled(&mut stage), None);
+    stage
+}
+
+fn unsettled(stage: &mut Stage) -> Option<String> {
+    let show = Show::right(stage);
+    look(stage, &show)
+}
+
+fn look(stage: &mut Stage, show: &Show) -> Option<String> {
+    let now = stage.moment(0);
+    stage.oracle.unsettled(now, show)
+}
+
+#[track_caller]
+fn assert_waits(what: Option<String>, begins: &str) {
+    let what = what.expect("something is not right");
+    assert!(what.starts_with(begins), "{what}");
+}
+
+#[test]
+fn e25_comes_first() {
+    let mut stage = settled();
+    let mut show = Show::right(&stage);
+    show.down.push(1);
+    assert_waits(look(&mut stage, &show), "E25 ephemeral-registration: b2 does not run");
+    stage.close_session(session_of(2));
+    assert_waits(unsettled(&mut stage), "E25 ephemeral-registration: b3 runs and is not registered");
+    stage.register(2, session(0x202));
+    assert_eq!(unsettled(&mut stage), None);
+    stage.oracle.session_connected(HostId(2), session(0x302));
+    assert_waits(unsettled(&mut stage), "E25 ephemeral-registration: b3 is registered by session 0x202");
+}
+
+#[test]
+fn v04_wants_the_one_controller_that_zookeeper_names() {
+    let mut stage = settled();
+    stage.oracle.controls(2, Some(ControllerEpoch(1)));
+    assert_waits(unsettled(&mut stage), "V04 one-controller: b3 acts as controller of epoch 1");
+    stage.oracle.controls(2, None);
+    stage.oracle.controls(0, None);
+    assert_waits(unsettled(&mut stage), "V04 one-controller: ZooKeeper names b1");
+    stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+    assert_waits(unsettled(&mut stage), "V04 one-controller: no broker is controller");
+}
+
+#[test]
+fn v05_wants_a_leader_that_knows_it() {
+    let mut stage = settled();
+    stage.elect(None, 1, &[0, 1, 2]);
+    assert_waits(
+        unsettled(&mut stage),
+        "V05 leaders-exist: orders-0 has no live leader though b1, b2, b3 could lead it",
+    );
+    stage.elect(Some(1), 2, &[0, 1, 2]);
+    assert_waits(unsettled(&mut stage), "V05 leaders-exist: b2 does not know that it leads orders-0");
+}
+
+#[test]
+fn v06_wants_every_live_replica_in_sync() {
+    let mut stage = settled();
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    assert_waits(
+        unsettled(&mut stage),
+        "V06 isr-full: the ISR of orders-0 is b1, b2, and b3 is alive: it follows in epoch 0",
+    );
+}
+
+#[test]
+fn e21_wants_metadata_that_is_zookeepers() {
+    let mut stage = settled();
+    let mut show = Show::right(&stage);
+    show.version += 1;
+    assert_waits(look(&mut stage, &show), "E21 controller-view-converges: b1 has an old state of orders-0");
+    let mut show = Show::right(&stage);
+    show.alive.insert(1, vec![id(0)]);
+    assert_waits(look(&mut stage, &show), "E21 controller-view-converges: b2 believes");
+    let path = format!("{}0000000001", znode::isr_change_prefix());
+    stage.commit(session_of(2), &[create(&path, Bytes::new(), false)]);
+    assert_waits(
+        unsettled(&mut stage),
+        "E21 controller-view-converges: /isr_change_notification/isr_change_0000000001",
+    );
+}
+
+#[test]
+fn v07_wants_replicas_that_are_equal_and_committed() {
+    let mut stage = settled();
+    stage.append(0, true, 2, 0, "a");
+    assert_waits(unsettled(&mut stage), "V07 replicas-equal: b1 has orders-0 up to 3, with its high watermark at 2");
+    stage.append(1, false, 2, 0, "a");
+    stage.append(2, false, 2, 1, "x");
+    assert_waits(unsettled(&mut stage), "V07 replicas-equal: b1 has");
+    let mut stage = settled();
+    stage.truncate(2, 1);
+    stage.findings = Findings::new();
+    assert_waits(unsettled(&mut stage), "V07 replicas-equal: b3 has orders-0 up to 1, and its leader up to 2");
+}
+
+#[test]
+fn v08_wants_every_record_answered_and_everything_read() {
+    let mut stage = settled();
+    let moment = stage.moment(PRODUCER);
+    stage.oracle.record_sent(moment, 7, "orders", 0);
+    assert_waits(
+        unsettled(&mut stage),
+        "V08 clients-complete: 1 records have neither been acknowledged nor given up; 0:7",
+    );
+    let moment = stage.moment(PRODUCER);
+    stage.oracle.record_acknowledged(moment, 7, "orders", 0, -1, 1, &mut stage.findings);
+    assert_eq!(unsettled(&mut stage), None);
+    let (moment, group) = (stage.moment(CONSUMER), Arc::from("g"));
+    stage.oracle.partition_assigned(moment, 1, &group, "orders", 0, 1, &mut stage.findings);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: c2 has read orders-0 up to 1 of 2");
+    let moment = stage.moment(CONSUMER);
+    stage.oracle.record_consumed(moment, 1, "orders", 0, 1, 7, &mut stage.findings);
+    assert_eq!(unsettled(&mut stage), None);
+}
+
+#[test]
+fn v08_wants_probes_to_succeed() {
+    let mut stage = Stage::with(|cluster| cluster.clients[0].probes = true).with_orders();
+    stage.high_watermark(0, true, 0, 0);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c1 has succeeded");
+    stage.oracle.probed(0);
+    assert_eq!(unsettled(&mut stage), None);
+}
+
+#[test]
+fn v08_wants_a_reader_for_every_partition_unless_a_member_gave_up() {
+    let mut stage = settled();
+    let (moment, group) = (stage.moment(MEMBERS[0]), Arc::from("g"));
+    stage.oracle.partition_assigned(moment, 2, &group, "orders", 0, 2, &mut stage.findings);
+    assert_eq!(unsettled(&mut stage), None);
+    stage.oracle.partition_revoked(2, &group, "orders", 0);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: nobody of group g reads orders-0");
+    let moment = stage.moment(MEMBERS[1]);
+    stage.oracle.rebalanced(3, Some(moment));
+    assert_eq!((unsettled(&mut stage), stage.relaxed("V08")), (None, 1));
+    stage.oracle.rebalanced(3, None);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: nobody");
+}

@@ -233,7 +233,8 @@ impl ReplicaManager {
         if self.is_stopping {
             return;
         }
-        self.complete_delayed(slot, cx);
+        self.complete_fetches_of_freed(slot, cx);
+        self.complete_produces(slot, cx);
         while let Some(next) = parked.pop_front() {
             if self.locks.blocks(slot, next.access()) {
                 self.locks.park(slot, next);

@@ -26,6 +26,7 @@ mod mark;
 mod message;
 mod metadata;
 mod offsets;
+mod operator;
 mod partitioner;
 mod producer;
 mod record;
@@ -36,7 +37,7 @@ mod zk_consumer;
 pub use client::KafkaClient;
 pub use fact::{KafkaClientFact, KafkaWorkFact, RecordId};
 pub use image::{
-    Acks, AdminImage, Balance, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, ProducerImage,
+    Acks, AdminImage, Balance, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage,
     Work, ZkConsumerImage,
 };
 pub use mark::KafkaClientMark;

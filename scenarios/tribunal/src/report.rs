@@ -158,6 +158,7 @@ pub fn mark_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = CoordinatorMark::ALL.iter().map(|mark| mark.name()).collect();
     names.extend(zkclient::ZkClientMark::ALL.iter().map(|mark| mark.name()));
     names.extend(clients::WorkloadMark::ALL.iter().map(|mark| mark.name()));
+    names.extend(clients::kafka::KafkaClientMark::ALL.iter().map(|mark| mark.name()));
     names.extend(broker::BrokerMark::ALL.iter().map(|mark| mark.name()));
     names.extend(commitlog::CommitLogMark::ALL.iter().map(|mark| mark.name()));
     names.extend(Court::all_situations().map(|(kind, _)| kind));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use broker::{BrokerConfig, BrokerImage, Costs};
 use clients::kafka::{
-    AdminImage, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, ProducerImage, Work,
+    AdminImage, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage, Work,
     ZkConsumerImage,
 };
 use kafkawire::{BrokerId, Hosts};
@@ -209,6 +209,9 @@ pub(crate) fn client_image(
             fetch_message_max_bytes: 1 << 20,
             socket_timeout: span(workload.request_timeout, rng),
         })),
+        Kind::MoveController => {
+            KafkaClientImage::Operator(Arc::new(OperatorImage { work, zookeeper, every: span(workload.every, rng) }))
+        }
         Kind::UniqueCreates
         | Kind::CompareAndSet
         | Kind::Ephemerals

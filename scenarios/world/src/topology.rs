@@ -21,7 +21,7 @@ use crate::place::BadInput;
 use crate::scenario::text_of;
 use crate::server_properties::ServerProperties;
 use crate::zoo_cfg::ZooCfg;
-use crate::{Image, Kind, Node, Scenario, Workload};
+use crate::{Balance, Image, Kind, Node, Scenario, Workload};
 
 /// The group of the ZooKeeper servers.
 pub const COORDINATORS: &str = "coordinators";
@@ -48,6 +48,9 @@ pub struct Client {
     pub name: String,
     /// What it does.
     pub kind: Kind,
+    /// Whether it tries something new behind the faults, which must succeed. A producer behind a fixed address does not: its
+    /// broker may lead nothing any more.
+    pub probes: bool,
 }
 
 /// Who takes part in a run.
@@ -212,11 +215,14 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
     for workload in &scenario.workloads {
         for _ in 0..workload.clients {
             let name = format!("c{}", clients.len() + 1);
-            clients.push(Client { host: host(before + clients.len()), name, kind: workload.kind });
+            let fixed = workload.kind == Kind::Produce && workload.balance == Balance::FixedBroker;
+            let probes = !fixed && workload.kind != Kind::MoveController;
+            clients.push(Client { host: host(before + clients.len()), name, kind: workload.kind, probes });
         }
     }
     if !scenario.topics.is_empty() {
-        clients.push(Client { host: host(before + clients.len()), name: "admin".to_owned(), kind: Kind::CreateTopics });
+        let (host, name) = (host(before + clients.len()), "admin".to_owned());
+        clients.push(Client { host, name, kind: Kind::CreateTopics, probes: false });
     }
     let kafka = Arc::new(cluster::config(scenario, files)?);
     Ok(Topology { servers, brokers, clients, config, kafka, topics: cluster::topics(scenario) })

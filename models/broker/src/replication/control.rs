@@ -192,6 +192,9 @@ impl ReplicaManager {
     }
 
     fn on_control(&mut self, to: RequestId, request: ControlRequest, cx: &mut Cx<'_, '_>) {
+        if self.is_stopping {
+            return;
+        }
         let requested = request.sender().broker_epoch;
         if !cx.has(Defect::NoBrokerEpoch) && requested.0 != -1 {
             // An earlier incarnation is meant. A later one may be: the controller read of the registration before this broker
@@ -212,10 +215,9 @@ impl ReplicaManager {
 
     /// Works on the control requests until one has to wait.
     pub(crate) fn next_control(&mut self, cx: &mut Cx<'_, '_>) {
-        if self.control.waiting.take_if(|waiting| *waiting == Waiting::Partition).is_none()
-            && self.control.waiting.is_some()
-        {
-            return;
+        match self.control.waiting {
+            Some(Waiting::Configs(_)) => return,
+            Some(Waiting::Partition) | None => self.control.waiting = None,
         }
         while let Some((to, request)) = self.control.queue.front() {
             let (to, request) = (*to, request.clone());
@@ -275,6 +277,9 @@ impl ReplicaManager {
         let Some(Waiting::Configs(topics)) = self.control.waiting.take() else {
             panic!("configurations of topics that nobody asked for")
         };
+        if self.is_stopping {
+            return;
+        }
         assert_eq!(topics.len(), results.len(), "one configuration a topic");
         let mut failed = false;
         for (topic, result) in topics.into_iter().zip(&results) {

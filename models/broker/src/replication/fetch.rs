@@ -81,6 +81,8 @@ pub(crate) struct FetchInProgress {
     next: usize,
     /// The partition before was found in sync, and its ISR was written: whether its high watermark is yet to be looked at.
     moved: Option<Slot>,
+    /// It had to wait for a partition on the way.
+    waited: bool,
 }
 
 /// A fetch that waits for records.
@@ -103,6 +105,9 @@ enum Readiness {
 impl ReplicaManager {
     /// Fetch (§5.6): answered at once or from purgatory.
     pub fn fetch(&mut self, to: RequestId, request: &Arc<FetchRequest>, version: Version, cx: &mut Cx<'_, '_>) {
+        if self.is_stopping {
+            return;
+        }
         if !self.locks.is_empty() {
             let touched = self.sessions.touched(request, &self.partitions);
             if let Some(held) = self.locks.blocked(touched, Access::Read) {
@@ -131,9 +136,9 @@ impl ReplicaManager {
         let reads = self.read_all(&context.parts, &params, cx);
         let delayed = DelayedFetch { to, context, params };
         if params.follower.is_some() {
-            self.note_positions(FetchInProgress { delayed, reads, at: now, next: 0, moved: None }, cx);
+            self.note_positions(FetchInProgress { delayed, reads, at: now, next: 0, moved: None, waited: false }, cx);
         } else {
-            self.answer_or_wait(delayed, reads, cx);
+            self.answer_or_wait(delayed, reads, false, cx);
         }
     }
 
@@ -214,6 +219,7 @@ impl ReplicaManager {
                 continue;
             };
             if self.locks.blocks(slot, Access::Read) {
+                fetch.waited = true;
                 self.locks.park(slot, Parked::Fetch(Arc::new(fetch)));
                 return;
             }
@@ -227,6 +233,7 @@ impl ReplicaManager {
             };
             if noted.is_in_sync {
                 fetch.moved = noted.moved.then_some(slot);
+                fetch.waited = true;
                 if self.locks.blocks(slot, Access::Write) {
                     // An append is being flushed. The position will be noted again, which finds the same.
                     self.locks.park(slot, Parked::Fetch(Arc::new(fetch)));
@@ -240,13 +247,13 @@ impl ReplicaManager {
                 self.complete_delayed(slot, cx);
             }
         }
-        let FetchInProgress { delayed, reads, .. } = fetch;
+        let FetchInProgress { delayed, reads, waited, .. } = fetch;
         drop(parts);
-        self.answer_or_wait(delayed, reads, cx);
+        self.answer_or_wait(delayed, reads, waited, cx);
     }
 
     /// Answers a fetch that has what it wants, or found an error, or does not want to wait; or lets it wait.
-    fn answer_or_wait(&mut self, fetch: DelayedFetch, reads: Vec<Read>, cx: &mut Cx<'_, '_>) {
+    fn answer_or_wait(&mut self, fetch: DelayedFetch, reads: Vec<Read>, waited: bool, cx: &mut Cx<'_, '_>) {
         let bytes: usize = reads.iter().map(|read| read.records.len()).sum();
         let answers = fetch.params.max_wait == Span::ZERO
             || reads.is_empty()
@@ -255,7 +262,10 @@ impl ReplicaManager {
         if answers {
             return self.answer_fetch(fetch, reads, cx);
         }
-        match self.readiness(&fetch) {
+        // A fetch that wants any record at all was read just now and found none; one that wants more may be in a segment that was
+        // rolled; and one that waited for ZooKeeper was read before that.
+        let is_fresh = fetch.params.min_bytes <= 1 && !waited;
+        match if is_fresh { Readiness::NotYet } else { self.readiness(&fetch) } {
             Readiness::Ready => self.complete_fetch(fetch, cx),
             Readiness::NotYet | Readiness::Held => {
                 let slots = fetch.context.parts.iter().filter_map(|part| part.slot(&self.partitions));
@@ -273,48 +283,79 @@ impl ReplicaManager {
         if self.locks.blocked(slots, Access::Read).is_some() {
             return Readiness::Held;
         }
-        let mut bytes = 0_usize;
+        let min_bytes = fetch.params.min_bytes;
+        let mut bytes = 0;
         for part in parts.iter() {
-            let slot = part.slot(&self.partitions);
-            let Some(partition) = slot.and_then(|slot| self.partitions.get(slot)) else { return Readiness::Ready };
-            if partition.check_leader(part.epoch).is_err() {
-                return Readiness::Ready;
+            match self.bytes_waiting(part, &fetch.params, min_bytes - bytes) {
+                Some(here) => bytes += here,
+                None => return Readiness::Ready,
             }
-            let log = self.logs.log(partition.tp()).expect("a leader has a log");
-            let bound = if fetch.params.follower.is_some() { log.log_end() } else { log.high_watermark() };
-            if part.offset == bound {
-                continue;
-            }
-            // The log was truncated, or a segment was rolled: there is no waiting for more in the older one.
-            if log.segment_of(part.offset) != log.segment_of(bound) {
-                return Readiness::Ready;
-            }
-            if part.offset > bound {
-                continue;
-            }
-            let limit = part.max_bytes;
-            let mut here = 0_usize;
-            for batch in log.batches(part.offset, bound) {
-                here += batch.size();
-                if here >= limit || bytes + here >= fetch.params.min_bytes {
-                    break;
-                }
-            }
-            bytes += here.min(limit);
-            if bytes >= fetch.params.min_bytes {
+            if bytes >= min_bytes {
                 return Readiness::Ready;
             }
         }
-        if bytes >= fetch.params.min_bytes { Readiness::Ready } else { Readiness::NotYet }
+        Readiness::NotYet
+    }
+
+    /// The same for a fetch that could not be answered before, and of whose partitions one changed since. Where any record at
+    /// all will do, the others cannot have any.
+    fn readiness_since(&self, fetch: &DelayedFetch, changed: Slot) -> Readiness {
+        if fetch.params.min_bytes > 1 || !self.locks.is_empty() {
+            return self.readiness(fetch);
+        }
+        let mut parts = fetch.context.parts.iter();
+        let is_ready =
+            parts.find(|part| part.slot(&self.partitions).is_none_or(|slot| slot == changed)).is_none_or(|part| {
+                let waiting = self.bytes_waiting(part, &fetch.params, fetch.params.min_bytes);
+                waiting.is_none_or(|bytes| bytes >= fetch.params.min_bytes)
+            });
+        if is_ready { Readiness::Ready } else { Readiness::NotYet }
+    }
+
+    /// How many bytes there are for a fetch of a partition, counted up to what is needed; none if there is no waiting for more:
+    /// it is led here no longer, or in another epoch, or gone, or the fetch is in another segment than the end.
+    fn bytes_waiting(&self, part: &FetchPart, params: &Params, needed: usize) -> Option<usize> {
+        let partition = self.partitions.get(part.slot(&self.partitions)?)?;
+        partition.check_leader(part.epoch).ok()?;
+        let log = self.logs.log(partition.tp()).expect("a leader has a log");
+        let bound = if params.follower.is_some() { log.log_end() } else { log.high_watermark() };
+        if part.offset == bound {
+            return Some(0);
+        }
+        // The log was truncated, or a segment was rolled.
+        if log.segment_of(part.offset) != log.segment_of(bound) {
+            return None;
+        }
+        if part.offset > bound {
+            return Some(0);
+        }
+        let enough = needed.min(part.max_bytes);
+        let mut bytes = 0;
+        for batch in log.batches(part.offset, bound) {
+            bytes += batch.size();
+            if bytes >= enough {
+                return Some(enough);
+            }
+        }
+        Some(bytes)
     }
 
     /// Something was appended to a partition, committed or changed: fetches that waited for it may be answered.
     pub(crate) fn complete_fetches(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
+        self.complete_ready(slot, |this, fetch| this.readiness_since(fetch, slot), cx);
+    }
+
+    /// A partition is free: fetches could not be looked at while it was held, whatever happened to their other partitions.
+    pub(crate) fn complete_fetches_of_freed(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) {
+        self.complete_ready(slot, Self::readiness, cx);
+    }
+
+    fn complete_ready(&mut self, slot: Slot, look: impl Fn(&Self, &DelayedFetch) -> Readiness, cx: &mut Cx<'_, '_>) {
         let mut after = 0;
         while let Some(number) = self.fetches.watching(slot, after) {
             after = number;
             let fetch = self.fetches.get(number).expect("it was just found");
-            let is_ready = match self.readiness(fetch) {
+            let is_ready = match look(self, fetch) {
                 Readiness::Ready => true,
                 Readiness::NotYet => self.fetches.is_expired(number),
                 Readiness::Held => false,

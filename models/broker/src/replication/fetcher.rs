@@ -105,6 +105,7 @@ struct OutOfRange {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Flushing {
     slot: Slot,
+    leader_epoch: LeaderEpoch,
     up_to: Offset,
     high_watermark: Option<Offset>,
     log_start: Option<Offset>,
@@ -228,8 +229,8 @@ impl Fetcher {
         self.address = address;
         self.link = address.map(|address| link_to(address, cx));
         self.session = Session::default();
-        // Whatever it waited for will not come.
-        if self.step != Step::Beginning {
+        // Whatever it waited for will not come; but the disk goes on.
+        if !matches!(self.step, Step::Beginning | Step::Flushing { .. }) {
             self.begin_again(cx);
         }
     }
@@ -518,7 +519,7 @@ impl Fetcher {
                 let high_watermark = wire::offset(data.high_watermark);
                 let log_start = wire::offset(data.log_start_offset);
                 if let Some(up_to) = flush {
-                    flushes.push(Flushing { slot, up_to, high_watermark, log_start });
+                    flushes.push(Flushing { slot, leader_epoch: told.leader_epoch, up_to, high_watermark, log_start });
                 } else if let Err(error) = local.follow_offsets(slot, high_watermark, log_start, cx) {
                     self.fail_on_disk(slot, error, cx);
                 }
@@ -535,18 +536,18 @@ impl Fetcher {
     /// Something became durable.
     pub(crate) fn on_flushed(&mut self, local: &mut LocalLogs<'_>, cx: &mut Cx<'_, '_>) {
         let Step::Flushing { flushes, out_of_range } = &mut self.step else { return };
-        // A partition that went meanwhile waits for nothing; its log may have been cut or deleted.
+        // A partition that went, or is followed in another epoch, waits for nothing; its log may have been cut or deleted.
         let partitions = &self.partitions;
-        let waits =
-            |flush: &Flushing| partitions.contains_key(&flush.slot) && !local.is_durable_to(flush.slot, flush.up_to);
-        if flushes.iter().any(waits) {
+        let is_current = |flush: &Flushing| {
+            partitions.get(&flush.slot).is_some_and(|state| state.leader_epoch == flush.leader_epoch)
+        };
+        flushes.retain(is_current);
+        if flushes.iter().any(|flush| !local.is_durable_to(flush.slot, flush.up_to)) {
             return;
         }
         let (flushes, out_of_range) = (std::mem::take(flushes), std::mem::take(out_of_range));
         for Flushing { slot, high_watermark, log_start, .. } in flushes {
-            if self.partitions.contains_key(&slot)
-                && let Err(error) = local.follow_offsets(slot, high_watermark, log_start, cx)
-            {
+            if let Err(error) = local.follow_offsets(slot, high_watermark, log_start, cx) {
                 self.fail_on_disk(slot, error, cx);
             }
         }

@@ -24,6 +24,9 @@ pub(crate) const EARLIEST_TIMESTAMP: i64 = -2;
 /// Replica id of a client that may see all a follower sees (`DEBUGGING_REPLICA_ID`).
 const DEBUGGING_REPLICA: i32 = -2;
 
+/// The first version of ListOffsets with that error.
+const OFFSET_NOT_AVAILABLE_FROM: Version = 5;
+
 /// What ListOffsets finds.
 #[derive(Clone, Copy, Debug)]
 struct Listed {
@@ -41,6 +44,9 @@ impl ReplicaManager {
         version: Version,
         cx: &mut Cx<'_, '_>,
     ) {
+        if self.is_stopping {
+            return;
+        }
         let partitions = &self.partitions;
         let named = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().filter_map(|asked| partitions.find(topic.name.as_str(), asked.partition_index))
@@ -63,6 +69,9 @@ impl ReplicaManager {
                     // No record is so young.
                     Ok(None) => answer.with_timestamp(-1).with_offset(-1).with_leader_epoch(-1),
                     Err(error) => {
+                        // Clients before KIP-207 do not know that error.
+                        let is_known = error != ErrorCode::OffsetNotAvailable || version >= OFFSET_NOT_AVAILABLE_FROM;
+                        let error = if is_known { error } else { ErrorCode::LeaderNotAvailable };
                         answer.with_error_code(error.code()).with_timestamp(-1).with_offset(-1).with_leader_epoch(-1)
                     }
                 });
@@ -97,8 +106,7 @@ impl ReplicaManager {
             LATEST_TIMESTAMP => Ok(Some(Listed { timestamp: -1, offset: bound, leader_epoch: Some(leader_epoch) })),
             EARLIEST_TIMESTAMP => {
                 let offset = log.log_start();
-                let epoch = log.epochs().epoch_at(offset).or(log.epochs().entries().first().map(|first| first.epoch));
-                Ok(Some(Listed { timestamp: -1, offset, leader_epoch: epoch }))
+                Ok(Some(Listed { timestamp: -1, offset, leader_epoch: log.epochs().epoch_at(offset) }))
             }
             timestamp => {
                 let found = log.offset_for_timestamp(timestamp, cx.io).map_err(|error| {
@@ -125,6 +133,9 @@ impl ReplicaManager {
         request: &Arc<OffsetForLeaderEpochRequest>,
         cx: &mut Cx<'_, '_>,
     ) {
+        if self.is_stopping {
+            return;
+        }
         let partitions = &self.partitions;
         let named = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().filter_map(|asked| partitions.find(topic.topic.as_str(), asked.partition))

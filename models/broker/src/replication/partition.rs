@@ -368,3 +368,128 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kafkawire::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
+    use machine::{Instant, Port, Span};
+
+    use super::{Fetched, Partition, PartitionState};
+    use crate::BrokerConfig;
+    use crate::topic_settings::TopicSettings;
+
+    const ME: BrokerId = BrokerId(1);
+    const LAG: Span = Span::secs(30);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Span::secs(seconds)
+    }
+
+    fn ids(ids: &[i32]) -> Vec<BrokerId> {
+        ids.iter().map(|&id| BrokerId(id)).collect()
+    }
+
+    fn state(leader_epoch: i32, isr: &[i32]) -> PartitionState {
+        PartitionState {
+            controller_epoch: ControllerEpoch(1),
+            leader: ME,
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: PartitionEpoch(leader_epoch),
+            isr: ids(isr),
+            replicas: ids(&[1, 2, 3]),
+        }
+    }
+
+    /// A leader since second 100, with this ISR.
+    fn led(isr: &[i32]) -> Partition {
+        let config = BrokerConfig::new(ME, "kafka-1", Port(9092));
+        let mut partition =
+            Partition::new(TopicPartition::new("orders", 0), Arc::new(TopicSettings::defaults(&config)));
+        assert!(partition.become_leader(state(0, isr), Offset(10), ME, at(100)), "it did not lead before");
+        partition
+    }
+
+    /// A fetch of a follower when the leader's log ended at 20 and its high watermark was 10.
+    fn fetch(partition: &mut Partition, broker: i32, offset: i64, seconds: u64) -> Fetched {
+        let fetched = partition.on_fetched(BrokerId(broker), Offset(offset), Offset(20), Offset(10), at(seconds));
+        fetched.expect("it is a follower")
+    }
+
+    #[test]
+    fn nothing_is_committed_before_every_in_sync_follower_has_fetched_from_the_new_leader() {
+        let mut partition = led(&[1, 2, 3]);
+        assert_eq!(partition.committed(Offset(20), LAG, at(101)), None);
+        fetch(&mut partition, 2, 15, 101);
+        assert_eq!(partition.committed(Offset(20), LAG, at(101)), None);
+        fetch(&mut partition, 3, 12, 101);
+        assert_eq!(partition.committed(Offset(20), LAG, at(101)), Some(Offset(12)));
+    }
+
+    #[test]
+    fn a_follower_that_was_never_in_sync_holds_nothing_back() {
+        let mut partition = led(&[1, 2]);
+        fetch(&mut partition, 2, 20, 101);
+        fetch(&mut partition, 3, 11, 101);
+        assert_eq!(partition.committed(Offset(20), LAG, at(101)), Some(Offset(20)));
+    }
+
+    #[test]
+    fn one_that_had_everything_lately_holds_back_even_outside_the_isr() {
+        let mut partition = led(&[1, 2, 3]);
+        fetch(&mut partition, 2, 20, 101);
+        fetch(&mut partition, 3, 20, 101);
+        partition.commit_isr(ids(&[1, 2]), PartitionEpoch(1));
+        fetch(&mut partition, 2, 25, 110);
+        assert_eq!(partition.committed(Offset(25), LAG, at(131)), Some(Offset(20)));
+        assert_eq!(partition.committed(Offset(25), LAG, at(132)), Some(Offset(25)), "30 s later it does not");
+    }
+
+    #[test]
+    fn a_follower_is_behind_when_it_lacked_something_for_longer_than_it_may() {
+        let mut partition = led(&[1, 2, 3]);
+        fetch(&mut partition, 2, 20, 110);
+        fetch(&mut partition, 3, 19, 110);
+        let shrunk = |partition: &Partition, seconds| partition.shrunk_isr(Offset(20), LAG, at(seconds));
+        assert_eq!(shrunk(&partition, 130), None, "it was taken to be in sync at second 100");
+        assert_eq!(shrunk(&partition, 131), Some(ids(&[1, 2])), "2 has everything, however long ago it asked");
+        // A slow one that always gets what there was at its fetch before is in sync.
+        fetch(&mut partition, 3, 20, 131);
+        assert_eq!(shrunk(&partition, 131), None);
+    }
+
+    #[test]
+    fn a_follower_joins_from_the_start_of_the_epoch_on() {
+        let mut partition = led(&[1]);
+        let early = partition.on_fetched(BrokerId(2), Offset(9), Offset(20), Offset(5), at(101));
+        assert!(!early.expect("it is a follower").is_in_sync, "a high watermark that is behind does not let it in");
+        assert_eq!(fetch(&mut partition, 2, 10, 101), Fetched { moved: true, is_in_sync: true });
+        assert_eq!(fetch(&mut partition, 2, 10, 102), Fetched { moved: false, is_in_sync: true });
+        partition.commit_isr(ids(&[1, 2]), PartitionEpoch(1));
+        assert!(!fetch(&mut partition, 2, 11, 102).is_in_sync, "it is in already");
+    }
+
+    #[test]
+    fn a_leader_elected_again_remembers_how_far_its_followers_were() {
+        let mut partition = led(&[1, 2, 3]);
+        fetch(&mut partition, 2, 20, 101);
+        fetch(&mut partition, 3, 20, 101);
+        assert!(!partition.become_leader(state(1, &[1, 2, 3]), Offset(20), ME, at(102)), "it led before");
+        assert_eq!(partition.committed(Offset(20), LAG, at(102)), Some(Offset(20)));
+    }
+
+    #[test]
+    fn epochs_are_checked_before_the_role() {
+        let mut partition = led(&[1]);
+        let check = |partition: &Partition, epoch: i32| {
+            partition.check_leader(Some(LeaderEpoch(epoch))).map(|(epoch, _)| epoch)
+        };
+        assert_eq!(check(&partition, 0), Ok(LeaderEpoch(0)));
+        assert_eq!(check(&partition, 1), Err(ErrorCode::UnknownLeaderEpoch));
+        partition.become_follower(PartitionState { leader: BrokerId(2), ..state(3, &[2]) });
+        assert_eq!(check(&partition, 2), Err(ErrorCode::FencedLeaderEpoch));
+        assert_eq!(check(&partition, 3), Err(ErrorCode::NotLeaderOrFollower));
+        assert!(partition.isr().is_empty(), "a follower has none");
+    }
+}

@@ -129,6 +129,9 @@ fn batch_of(records: Option<&Bytes>) -> Result<Batch, ErrorCode> {
 impl ReplicaManager {
     /// Produce (§5.5): answered at once or from purgatory.
     pub fn produce(&mut self, to: RequestId, request: &Arc<ProduceRequest>, version: Version, cx: &mut Cx<'_, '_>) {
+        if self.is_stopping {
+            return;
+        }
         let named = request.topic_data.iter().flat_map(|topic| {
             let partitions = &self.partitions;
             topic.partition_data.iter().filter_map(move |data| partitions.find(topic.name.as_str(), data.index))

@@ -30,7 +30,7 @@ pub enum Step {
 
 /// A registration under way: `multi[create E /brokers/ids/N null, setData(v0)]`, and what a NODEEXISTS makes necessary.
 ///
-/// It is driven by whoever registers: ask [`begin`](Self::begin) (or [`start`](Self::start)), feed the results to
+/// It is driven by whoever registers: ask what [`begin`](Self::begin) says, feed the results to
 /// [`advance`](Self::advance) until the step is not [`Step::Ask`].
 #[derive(Clone, Debug)]
 pub struct Registration {

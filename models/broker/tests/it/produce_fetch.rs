@@ -9,7 +9,7 @@ use machine::Span;
 
 use crate::bench::Bench;
 
-fn produce(topic: &str, partition: i32, acks: i16, value: &str) -> Request {
+pub(crate) fn produce(topic: &str, partition: i32, acks: i16, value: &str) -> Request {
     let records: [(Option<&[u8]>, &[u8]); 1] = [(None, value.as_bytes())];
     let batch = NewBatch {
         records: &records,
@@ -26,7 +26,7 @@ fn produce(topic: &str, partition: i32, acks: i16, value: &str) -> Request {
     )
 }
 
-fn fetch(topic: &str, partition: i32, from: i64) -> Request {
+pub(crate) fn fetch(topic: &str, partition: i32, from: i64) -> Request {
     let partition = FetchPartition::default()
         .with_partition(partition)
         .with_current_leader_epoch(-1)
@@ -44,7 +44,7 @@ fn fetch(topic: &str, partition: i32, from: i64) -> Request {
 }
 
 #[track_caller]
-fn produced(answer: &Response) -> (ErrorCode, i64) {
+pub(crate) fn produced(answer: &Response) -> (ErrorCode, i64) {
     let Response::Produce(answer) = answer else { panic!("{answer:?}") };
     let partition = &answer.responses[0].partition_responses[0];
     (ErrorCode::from_code(partition.error_code).unwrap(), partition.base_offset)
@@ -52,7 +52,7 @@ fn produced(answer: &Response) -> (ErrorCode, i64) {
 
 /// The values of the records that a consumer is given.
 #[track_caller]
-fn fetched(answer: &Response) -> Vec<String> {
+pub(crate) fn fetched(answer: &Response) -> Vec<String> {
     let Response::Fetch(answer) = answer else { panic!("{answer:?}") };
     let partition = &answer.responses[0].partitions[0];
     assert_eq!(partition.error_code, ErrorCode::None.code());
@@ -152,6 +152,35 @@ fn same_cluster_says_the_same_however_messages_are_carried() {
         bench.facts
     };
     assert_eq!(facts(Wire::Values), facts(Wire::Bytes));
+}
+
+#[test]
+fn tail_of_an_isolated_leader_is_cut_off_when_it_comes_back() {
+    let (mut bench, client) = replicated(Wire::Values);
+    assert_eq!(produced(&bench.ask(client, produce("t", 0, -1, "a"))).0, ErrorCode::None);
+    bench.run(Span::secs(1));
+    let old = leader(&bench, "t");
+    for other in (0..=3).filter(|&other| other != old) {
+        bench.cut(old, other);
+    }
+    // It does not know better, and nothing was promised.
+    assert_eq!(produced(&bench.ask(client, produce("t", 0, 1, "x"))), (ErrorCode::None, 1));
+    let is_old = |bench: &Bench, broker: usize| {
+        bench.broker(broker).cache().topics["t"][&0].leader.is_some_and(|id| usize::try_from(id.0).unwrap() == old)
+    };
+    let witness = old % 3 + 1;
+    bench.until(Span::secs(40), "another leads", |bench| !is_old(bench, witness));
+    bench.run(Span::secs(1));
+    let new = usize::try_from(bench.broker(witness).cache().topics["t"][&0].leader.unwrap().0).unwrap();
+    let client = bench.connect(new);
+    assert_eq!(produced(&bench.ask(client, produce("t", 0, -1, "b"))), (ErrorCode::None, 1));
+    for other in (0..=3).filter(|&other| other != old) {
+        bench.heal(old, other);
+    }
+    bench
+        .until(Span::secs(60), "it is in sync again", |bench| bench.broker(new).cache().topics["t"][&0].isr.len() == 3);
+    assert!(bench.fact_kinds(old).contains(&"log-truncated"));
+    assert_eq!(fetched(&bench.ask(client, fetch("t", 0, 0))), ["a", "b"]);
 }
 
 /// A broker alone loses its power; what it answers to produces before, and what it has afterwards.

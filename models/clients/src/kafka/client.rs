@@ -11,12 +11,13 @@ use super::cluster::Cluster;
 use super::consumer::Consumer;
 use super::fetcher::Fetcher;
 use super::life::Role;
+use super::operator::Operator;
 use super::producer::Producer;
 use super::view::KafkaClientView;
 use super::zk_consumer::ZkConsumer;
 use super::{KafkaClientFact, KafkaClientImage, KafkaClientMessage};
 
-/// One client process of Kafka: a producer, a consumer, the consumer of 0.8, or an admin.
+/// One client process of Kafka: a producer, a consumer, the consumer of 0.8, an admin, or an operator.
 #[derive(Clone, Debug)]
 pub struct KafkaClient {
     inner: Inner,
@@ -28,6 +29,7 @@ enum Inner {
     Consumer(Box<Consumer>),
     ZkConsumer(Box<ZkConsumer>),
     Admin(Box<Admin>),
+    Operator(Box<Operator>),
 }
 
 impl Vocabulary for KafkaClient {
@@ -46,6 +48,7 @@ impl Machine for KafkaClient {
             KafkaClientImage::Consumer(image) => Inner::Consumer(Box::new(Consumer::boot(image, io))),
             KafkaClientImage::ZkConsumer(image) => Inner::ZkConsumer(Box::new(ZkConsumer::boot(image, io))),
             KafkaClientImage::Admin(image) => Inner::Admin(Box::new(Admin::boot(image, io))),
+            KafkaClientImage::Operator(image) => Inner::Operator(Box::new(Operator::boot(image, io))),
         };
         let mut client = Self { inner };
         client.role_mut().settle(io);
@@ -107,6 +110,7 @@ impl KafkaClient {
             Inner::Consumer(role) => role.as_ref(),
             Inner::ZkConsumer(role) => role.as_ref(),
             Inner::Admin(role) => role.as_ref(),
+            Inner::Operator(role) => role.as_ref(),
         }
     }
 
@@ -116,6 +120,7 @@ impl KafkaClient {
             Inner::Consumer(role) => role.as_mut(),
             Inner::ZkConsumer(role) => role.as_mut(),
             Inner::Admin(role) => role.as_mut(),
+            Inner::Operator(role) => role.as_mut(),
         }
     }
 

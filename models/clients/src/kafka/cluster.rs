@@ -166,7 +166,7 @@ impl Cluster {
         self.align(io)
     }
 
-    /// Feeds an input: one for an end it [owns](Self::owns), or a wake, which goes to every link.
+    /// Feeds an input: one for the end of a link, where a late one does nothing, or a wake, which goes to every link.
     pub(crate) fn handle(&mut self, input: InputOf<Link>, io: &mut Io<'_, KafkaClient>) -> Vec<ClusterEvent> {
         let mut events = Vec::new();
         let fed: Vec<NodeId> = match &input {

@@ -35,7 +35,7 @@ machine::facts! {
     /// What a client of Kafka says about its work.
     pub enum KafkaWorkFact {
         /// The process started. `kind` is `producer-fixed`, `producer-zookeeper`, `producer-metadata`, `consumer`,
-        /// `zookeeper-consumer` or `admin`.
+        /// `zookeeper-consumer`, `admin` or `operator`.
         "kafka-client-started" Started { client: u16 => Uint(u64::from(*client)), kind: &'static str => Text(kind) },
         /// It starts nothing new.
         "kafka-client-stopped" Stopped { client: u16 => Uint(u64::from(*client)) },

@@ -204,6 +204,17 @@ pub struct AdminImage {
     pub brokers_expected: usize,
 }
 
+/// An operator who deletes `/controller` now and then.
+#[derive(Clone, Debug)]
+pub struct OperatorImage {
+    /// What every client has.
+    pub work: Work,
+    /// Where `/controller` is.
+    pub zookeeper: Arc<ZkClientConfig>,
+    /// How long it waits between two deletions, and before the first.
+    pub every: Span,
+}
+
 /// What a client of Kafka is told when it boots.
 #[derive(Clone, Debug)]
 pub enum KafkaClientImage {
@@ -215,4 +226,6 @@ pub enum KafkaClientImage {
     ZkConsumer(Arc<ZkConsumerImage>),
     /// An admin.
     Admin(Arc<AdminImage>),
+    /// An operator.
+    Operator(Arc<OperatorImage>),
 }

@@ -1,6 +1,6 @@
 //! Brokers that are played: one log per partition, whoever leads it; what becomes of a produce request is the test's choice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -73,8 +73,19 @@ pub(crate) struct Asked {
 impl KafkaBench {
     /// Answers what has arrived.
     pub(crate) fn answer_all(&mut self) {
+        // A broker works on one request of a connection at a time, and answers in order.
+        let mut busy: BTreeSet<(usize, EndId)> = self.held.iter().map(|asked| (asked.client, asked.on)).collect();
         for asked in std::mem::take(&mut self.asked) {
+            let connection = (asked.client, asked.on);
+            if busy.contains(&connection) {
+                self.asked.push(asked);
+                continue;
+            }
+            let waiting = self.asked.len() + self.held.len();
             self.on_asked(asked);
+            if self.asked.len() + self.held.len() > waiting {
+                busy.insert(connection);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Judges of a broker's process: E05, E06, E08, E09, and what it states about its replicas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Findings;
 use jute::SessionId;
@@ -13,6 +13,9 @@ use super::oracle::KafkaOracle;
 use super::partition::{Appender, PartitionAt, ReplicaRole};
 use crate::moment::Story;
 use crate::{Moment, Rule};
+
+/// Why a second life may go on in the epoch of the first.
+const LEADS_ON: &str = "a controller that took over after a leader's process had ended found it registered again, and left it its epoch (known hole, kafka-broker.md §4.5 at startup)";
 
 /// A request whose answer matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +31,8 @@ pub(crate) enum Asked {
 pub(crate) struct BrokerShadow {
     pub(crate) is_up: bool,
     pub(crate) life: u32,
+    /// When its last process ended.
+    pub(crate) ended: Option<Moment>,
     /// It processes requests.
     pub(crate) is_running: bool,
     /// The session it was connected with last.
@@ -47,21 +52,43 @@ pub(crate) struct BrokerShadow {
     pub(crate) has_failing_disk: bool,
     /// Requests that wait for their answers, one at most per connection.
     pub(crate) asked: BTreeMap<EndId, Asked>,
+    /// What UpdateMetadata told this process.
+    pub(crate) told: Told,
     /// Incarnation of the registration that each control request in its hands was meant for, by controller and API.
     pub(crate) addressed: BTreeMap<(BrokerId, &'static str), (Option<BrokerEpoch>, Moment)>,
 }
 
+/// What UpdateMetadata told a process, in the order in which it arrived: a cache has no epochs to compare (kafka-broker.md
+/// App. B), so a request that was held up and arrives behind a newer one undoes it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// Who was said to be alive, last.
+    pub(crate) alive: Vec<BrokerId>,
+    /// Who ever was, but not last.
+    pub(crate) alive_before: BTreeSet<Vec<BrokerId>>,
+    /// Leader epoch and version of each partition, last and newest.
+    pub(crate) states: BTreeMap<PartitionAt, [(LeaderEpoch, i32); 2]>,
+}
+
 impl BrokerShadow {
     pub(crate) fn begin_process(&mut self, life: u32) {
-        *self = Self { is_up: true, life, has_failing_disk: self.has_failing_disk, ..Self::default() };
+        let (ended, has_failing_disk) = (self.ended, self.has_failing_disk);
+        *self = Self { is_up: true, life, ended, has_failing_disk, ..Self::default() };
     }
 
-    pub(crate) fn end_process(&mut self) {
-        *self = Self { life: self.life, has_failing_disk: self.has_failing_disk, ..Self::default() };
+    pub(crate) fn end_process(&mut self, moment: Moment) {
+        *self =
+            Self { life: self.life, ended: Some(moment), has_failing_disk: self.has_failing_disk, ..Self::default() };
     }
 }
 
 impl KafkaOracle {
+    /// Whether a controller was elected after a moment.
+    fn took_over_since(&self, moment: Option<Moment>) -> bool {
+        let last = self.znodes.terms.values().next_back();
+        moment.zip(last).is_some_and(|(moment, last)| last.moment.event > moment.event)
+    }
+
     /// A broker processes requests.
     pub fn running(&mut self, broker: BrokerAt) {
         self.broker_mut(broker).is_running = true;
@@ -251,6 +278,12 @@ impl KafkaOracle {
                 appenders.insert(epoch, Appender { broker, life, moment });
             }
             Some(first) if (first.broker, first.life) == (broker, life) => {}
+            // A controller that took over meanwhile has not seen the broker away, and lets it lead on.
+            Some(first) if first.broker == broker && self.took_over_since(self.brokers[broker].ended) => {
+                let appender = Appender { broker, life, moment };
+                self.partition_mut(at).appenders.insert(epoch, appender);
+                self.relax_hole(Rule::OneAppender, LEADS_ON, moment);
+            }
             Some(first) => {
                 let name = self.partitions[at].name.clone();
                 let (a, b) = (self.seating.name(first.broker), self.seating.name(broker));

@@ -66,7 +66,7 @@ pub(crate) type BrokerAt = usize;
 
 /// Brokers, as a mask of their places.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Brokers(pub(crate) u32);
+pub(crate) struct Brokers(u64);
 
 impl Brokers {
     pub(crate) const NONE: Self = Self(0);
@@ -96,7 +96,7 @@ impl Brokers {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = BrokerAt> {
-        (0..32).filter(move |&at| self.has(at))
+        (0..64).filter(move |&at| self.has(at))
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Seating {
 
 impl Seating {
     pub(crate) fn new(cluster: Cluster) -> Arc<Self> {
-        assert!(cluster.brokers.len() <= 32, "brokers are kept in a mask of 32 bits");
+        assert!(cluster.brokers.len() <= 64, "brokers are kept in a mask of 64 bits");
         let hosts = cluster.brokers.iter().map(|it| it.host).chain(cluster.clients.iter().map(|it| it.host));
         let len = hosts.map(|host| host.0 as usize + 1).max().unwrap_or(0);
         let mut seats = vec![Seat::Stranger; len];

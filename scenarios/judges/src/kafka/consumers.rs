@@ -25,6 +25,9 @@ const DEPOSED: &str = "the sync was answered while leadership of the ensemble ch
 /// The offsets of a group in a partition, in the order of zxids.
 type Commits = Chunked<(i64, Moment)>;
 
+/// Members of a group that read a partition, and since when.
+type Readers = Vec<(usize, Moment)>;
+
 /// A read of an offset, under way.
 #[derive(Clone, Copy, Debug)]
 struct Fetching {
@@ -43,7 +46,7 @@ pub(crate) struct Groups {
     writing: BTreeMap<(usize, u64), usize>,
     fetching: BTreeMap<(usize, PartitionAt), Fetching>,
     /// Who reads what.
-    owners: BTreeMap<(Arc<str>, PartitionAt), Vec<(usize, Moment)>>,
+    owners: BTreeMap<(Arc<str>, PartitionAt), Readers>,
     /// The session with which a member claimed what it reads.
     claims: BTreeMap<(usize, PartitionAt), SessionId>,
     /// Groups that are balanced over ZooKeeper.
@@ -218,6 +221,7 @@ impl KafkaOracle {
     }
 
     /// A consumer may read a partition from now on: G14.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
     pub fn partition_assigned(
         &mut self,
         moment: Moment,

@@ -7,7 +7,7 @@ use jute::{SessionId, Zxid};
 use kafkawire::znode::{PartitionState, TopicAssignment};
 use kafkawire::{BrokerId, ControllerEpoch, Topic, TopicPartition};
 
-use super::cluster::BrokerAt;
+use super::cluster::{BrokerAt, Brokers};
 use super::oracle::KafkaOracle;
 use super::partition::{PartitionAt, ZkState};
 use super::znodes::{Change, Written};
@@ -213,7 +213,9 @@ impl KafkaOracle {
             return;
         }
         if let Some(before) = &before {
-            for broker in isr.without(before.isr).iter() {
+            // Whom a controller adds it elects, which is judged as that.
+            let elected = leader.filter(|_| is_controllers).map_or(Brokers::NONE, Brokers::of);
+            for broker in isr.without(before.isr).without(elected).iter() {
                 self.joined_isr(moment, at, broker, findings);
             }
             let alone = (isr != before.isr).then(|| isr.iter().next()).flatten().filter(|_| isr.iter().count() == 1);

@@ -42,7 +42,9 @@ impl KafkaJudges {
                 Kind::Consume => KafkaClientKind::Consumer,
                 Kind::ZookeeperConsume => KafkaClientKind::ZkConsumer,
                 Kind::CreateTopics => KafkaClientKind::Admin,
-                Kind::UniqueCreates
+                // An operator speaks to ZooKeeper alone.
+                Kind::MoveController
+                | Kind::UniqueCreates
                 | Kind::CompareAndSet
                 | Kind::Ephemerals
                 | Kind::Sequentials
@@ -55,7 +57,7 @@ impl KafkaJudges {
                 number: u16::try_from(number).expect("a world has few clients"),
                 name: it.name.clone(),
                 kind,
-                probes: probes && kind != KafkaClientKind::Admin,
+                probes: probes && it.probes,
             })
         });
         let config = &topology.kafka;

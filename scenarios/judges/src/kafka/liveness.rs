@@ -42,6 +42,10 @@ pub trait ClusterLook {
     fn waits_for(&self, host: HostId) -> Option<String>;
 }
 
+/// Why a broker's metadata may stay old.
+const UNDONE: &str = "an UpdateMetadata that was held up arrived behind a newer one and undid it: metadata caches compare no epochs \
+                      (known hole, kafka-broker.md App. B)";
+
 impl KafkaOracle {
     /// The first condition that is not met, in words; none if everything has come right.
     pub fn unsettled(&mut self, now: Moment, look: &impl ClusterLook) -> Option<String> {
@@ -63,8 +67,12 @@ impl KafkaOracle {
             return Some(titled(Rule::IsrFull, &what));
         }
         self.tally.check(Rule::MetadataConverges);
-        if let Some(what) = self.stale_metadata(look) {
+        let mut undone = 0;
+        if let Some(what) = self.stale_metadata(look, &mut undone) {
             return Some(titled(Rule::MetadataConverges, &what));
+        }
+        if undone > 0 {
+            self.relax_hole(Rule::MetadataConverges, UNDONE, now);
         }
         let is_quiet = self.work.under_way.is_empty();
         self.tally.check(Rule::ReplicasEqual);
@@ -200,11 +208,16 @@ impl KafkaOracle {
     }
 
     /// E21: every metadata cache says what ZooKeeper says, and no notification was left.
-    fn stale_metadata(&self, look: &impl ClusterLook) -> Option<String> {
+    ///
+    /// `undone` counts what an UpdateMetadata that arrived behind a newer one has undone.
+    fn stale_metadata(&self, look: &impl ClusterLook, undone: &mut u64) -> Option<String> {
         let registered: Vec<BrokerId> = self.znodes.registrations.keys().copied().collect();
-        for broker in &self.seating.cluster.brokers {
+        for (broker, shadow) in self.seating.cluster.brokers.iter().zip(&self.brokers) {
+            let heard = &shadow.told;
             let alive = look.alive(broker.host);
-            if alive != registered {
+            if alive != registered && alive == heard.alive && heard.alive_before.contains(&registered) {
+                *undone += 1;
+            } else if alive != registered {
                 return Some(format!(
                     "{} believes that {alive:?} are alive, and {registered:?} are registered",
                     broker.name
@@ -218,7 +231,11 @@ impl KafkaOracle {
                 };
                 let same_isr = self.seating.brokers(cached.isr) == zk.isr;
                 let known = (cached.leader, cached.leader_epoch, cached.version);
-                if !same_isr || known != (zk.state.leader, zk.state.leader_epoch, zk.version) {
+                let of_zk = (zk.state.leader_epoch, zk.version);
+                let is_undone = heard.states.get(&at) == Some(&[(cached.leader_epoch, cached.version), of_zk]);
+                if is_undone && (cached.leader_epoch, cached.version) < of_zk {
+                    *undone += 1;
+                } else if !same_isr || known != (zk.state.leader, zk.state.leader_epoch, zk.version) {
                     return Some(format!(
                         "{} has an old state of {}: leader {:?} in epoch {}, ISR {:?}, version {}; ZooKeeper has {}, version {}",
                         broker.name,

@@ -14,6 +14,9 @@ use super::replica_log::{Chain as _, Entry, ReplicaLog, common, logs_on, segment
 use crate::moment::Story;
 use crate::{Moment, Rule};
 
+const FOREIGN_TAIL: &str = "foreign-tail";
+/// Why a log may hold what it had lost.
+const CUT_UNDONE: &str = "a loss of power brought back records that had been truncated: the real log does not sync a truncation either (known hole, kafka-broker.md §5.10)";
 /// Why a log need not hold all that was synced.
 const DISK_FAULT: &str = "the disk of the broker returned errors before: what was synced is not known";
 
@@ -144,6 +147,7 @@ impl KafkaOracle {
         change(&mut replica.log, base);
         let to = replica.log.end();
         replica.flushed = replica.flushed.min(to);
+        replica.unsynced_cut |= to < from;
         if replica.log.is_stale() {
             self.todo.push(Todo::Reread { broker, partition: at });
         } else if to < from {
@@ -229,6 +233,7 @@ impl KafkaOracle {
         let Some(bytes) = durable.len(file) else { return };
         let replica = &mut self.partition_mut(at).replicas[broker];
         replica.flushed = replica.log.durable_end(replica.flushed, base, bytes);
+        replica.unsynced_cut &= replica.flushed < replica.log.end();
     }
 
     /// The shadow of a log does not follow from what was written: the files say.
@@ -251,7 +256,8 @@ impl KafkaOracle {
                 continue;
             }
             let replica = &mut self.partition_mut(at).replicas[broker];
-            let before = Before { moment, log: replica.log.snapshot(), flushed: replica.flushed, by_power };
+            let (flushed, unsynced_cut) = (replica.flushed, replica.unsynced_cut);
+            let before = Before { moment, log: replica.log.snapshot(), flushed, by_power, unsynced_cut };
             // Of two ends without a start in between, the first says what there was.
             if replica.before.is_none() || by_power {
                 let first = replica.before.take();
@@ -264,7 +270,7 @@ impl KafkaOracle {
             replica.high_watermark_most = 0;
             replica.fetched = false;
         }
-        self.broker_mut(broker).end_process();
+        self.broker_mut(broker).end_process(moment);
         self.channels_of_dead(broker);
         if let Some(disk) = lost_power {
             self.read_disk(moment, broker, disk, true);
@@ -336,7 +342,7 @@ impl KafkaOracle {
             )),
             None => None,
             Some(before) if common(now, &before.log) < now.batches() => Some((
-                "foreign-tail",
+                FOREIGN_TAIL,
                 format!("it has records that it did not have when it went down at {}", before.moment.at),
             )),
             Some(before) if !before.by_power && now.batches() < before.log.batches() => Some((
@@ -349,6 +355,9 @@ impl KafkaOracle {
             Some(_) => None,
         };
         let Some((kind, what)) = what else { return };
+        if kind == FOREIGN_TAIL && before.as_ref().is_some_and(|before| before.by_power && before.unsynced_cut) {
+            return self.relax_hole(Rule::RecoveryPrefix, CUT_UNDONE, moment);
+        }
         if self.brokers[broker].has_failing_disk {
             return self.tally.relax(Rule::RecoveryPrefix, DISK_FAULT);
         }

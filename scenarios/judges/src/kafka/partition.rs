@@ -103,6 +103,7 @@ pub(crate) struct Before {
     pub(crate) log: ReplicaLog,
     pub(crate) flushed: i64,
     pub(crate) by_power: bool,
+    pub(crate) unsynced_cut: bool,
 }
 
 /// What a replica does in the present process.
@@ -127,6 +128,8 @@ pub(crate) struct Replica {
     /// Up to where the log is durable, at least.
     pub(crate) flushed: i64,
     pub(crate) before: Option<Arc<Before>>,
+    /// The log was cut, and not synced since: a loss of power may undo that.
+    pub(crate) unsynced_cut: bool,
     pub(crate) loss: Option<Loss>,
     pub(crate) obligation: Option<Obligation>,
     pub(crate) role: ReplicaRole,

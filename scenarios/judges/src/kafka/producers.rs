@@ -24,7 +24,6 @@ pub(crate) struct Position {
 /// What is known of a client's process.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct ClientShadow {
-    pub(crate) is_up: bool,
     pub(crate) probed: bool,
     pub(crate) stopped: bool,
     pub(crate) topics_ready: bool,
@@ -63,7 +62,7 @@ impl KafkaOracle {
     /// A client's process started.
     pub fn client_started(&mut self, client: usize) {
         let probed = self.work.clients[client].probed;
-        self.work_mut().clients[client] = ClientShadow { is_up: true, probed, ..ClientShadow::default() };
+        self.work_mut().clients[client] = ClientShadow { probed, ..ClientShadow::default() };
     }
 
     /// A client's process is over: nobody waits for what it had under way.

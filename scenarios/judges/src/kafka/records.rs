@@ -64,6 +64,7 @@ pub(crate) fn record_told(record: u64) -> String {
 
 impl KafkaOracle {
     /// A producer was told that its record is there. `sent` is the event at which it was handed to the producer.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
     pub(crate) fn record_acked(
         &mut self,
         moment: Moment,

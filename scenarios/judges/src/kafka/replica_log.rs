@@ -374,7 +374,7 @@ pub(crate) mod tests {
         for base in 0..3 {
             disk.append(file, &batch(base, 0, 1, "a")).unwrap();
         }
-        disk.append(file, &batch(3, 0, 1, "a")[..70]).unwrap();
+        disk.append(file, &batch(3, 0, 1, "a")[..65]).unwrap();
         disk.create("kafka-logs/orders-0.0123456789abcdef0123456789abcdef-delete/00000000000000000000.log").unwrap();
         let logs = logs_on(&disk);
         assert_eq!(logs.len(), 1);

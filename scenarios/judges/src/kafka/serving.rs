@@ -1,8 +1,8 @@
 //! Judges of what brokers answer: L09, L12, L13. Facts and the messages themselves are held against each other.
 
 use engine::Findings;
-use kafkawire::messages::{FetchRequest, FetchResponse, ProduceResponse};
-use kafkawire::{BatchHeader, BrokerId, Request, Response};
+use kafkawire::messages::{FetchRequest, FetchResponse, ProduceResponse, UpdateMetadataRequest};
+use kafkawire::{BatchHeader, BrokerId, LeaderEpoch, Request, Response};
 use machine::EndId;
 
 use super::broker::Asked;
@@ -25,18 +25,42 @@ impl KafkaOracle {
             Request::Produce(body) if body.acks == ACKS_ALL => Asked::ProduceToAll { correlation },
             Request::Fetch(body) if body.replica_id.0 < 0 => Asked::Consume { correlation },
             Request::Fetch(body) => return self.follower_fetched(body),
+            Request::UpdateMetadata(body) => return self.metadata_told(broker, body),
             Request::Produce(_)
             | Request::ListOffsets(_)
             | Request::Metadata(_)
             | Request::LeaderAndIsr(_)
             | Request::StopReplica(_)
-            | Request::UpdateMetadata(_)
             | Request::ControlledShutdown(_)
             | Request::ApiVersions(_)
             | Request::CreateTopics(_)
             | Request::OffsetForLeaderEpoch(_) => return,
         };
         self.broker_mut(broker).asked.insert(on, asked);
+    }
+
+    /// A broker is told who is alive and who leads what.
+    fn metadata_told(&mut self, broker: BrokerAt, request: &UpdateMetadataRequest) {
+        let mut alive: Vec<BrokerId> = request.live_brokers.iter().map(|it| it.id.into()).collect();
+        alive.sort_unstable();
+        let states: Vec<(PartitionAt, (LeaderEpoch, i32))> = request
+            .topic_states
+            .iter()
+            .flat_map(|topic| topic.partition_states.iter().map(move |state| (topic, state)))
+            .filter_map(|(topic, state)| {
+                let at = self.find(topic.topic_name.as_str(), state.partition_index)?;
+                Some((at, (LeaderEpoch(state.leader_epoch), state.zk_version)))
+            })
+            .collect();
+        let told = &mut self.broker_mut(broker).told;
+        if told.alive != alive {
+            let before = std::mem::replace(&mut told.alive, alive);
+            told.alive_before.insert(before);
+        }
+        for (at, state) in states {
+            let newest = told.states.get(&at).map_or(state, |&[_, newest]| newest.max(state));
+            told.states.insert(at, [state, newest]);
+        }
     }
 
     /// The leader knows from now on how far the present life of a follower is (KIP-903 is about the others).
@@ -247,6 +271,7 @@ impl KafkaOracle {
     }
 
     /// A broker states that it gives records to a consumer: L12.
+    #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
     pub fn records_served(
         &mut self,
         moment: Moment,

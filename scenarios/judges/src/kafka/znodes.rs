@@ -101,17 +101,16 @@ impl Znodes {
         let Ok(entry) = TxnEntry::decode(entry) else { return Vec::new() };
         let (author, zxid) = (entry.header.session, entry.header.zxid);
         let mut changes = Vec::new();
-        match &entry.txn {
-            Txn::Multi(parts) => {
-                if parts.iter().any(|part| matches!(part, Txn::Error(_))) {
-                    return Vec::new();
-                }
-                for part in parts {
-                    self.apply(moment, author, zxid, part, &mut changes);
-                }
-                join_claim(&mut changes);
+        if let Txn::Multi(parts) = &entry.txn {
+            if parts.iter().any(|part| matches!(part, Txn::Error(_))) {
+                return Vec::new();
             }
-            txn => self.apply(moment, author, zxid, txn, &mut changes),
+            for part in parts {
+                self.apply(moment, author, zxid, part, &mut changes);
+            }
+            join_claim(&mut changes);
+        } else {
+            self.apply(moment, author, zxid, &entry.txn, &mut changes);
         }
         for change in &changes {
             if let Change::Claimed { broker, epoch: Some(epoch) } = *change {
@@ -207,7 +206,26 @@ impl Znodes {
                     self.epoch = epoch;
                 }
             }
-            other => self.written(other, data, 0, true, changes),
+            other @ (Znode::Topic(_)
+            | Znode::TopicConfig(_)
+            | Znode::PartitionState(_)
+            | Znode::ConsumerOffset { .. }) => self.written(other, data, 0, true, changes),
+            Znode::ClusterId
+            | Znode::BrokerIds
+            | Znode::BrokersSeqid
+            | Znode::Topics
+            | Znode::TopicPartitions(_)
+            | Znode::Partition(_)
+            | Znode::DeleteTopics
+            | Znode::DeleteTopic(_)
+            | Znode::IsrChanges
+            | Znode::LogDirEvents
+            | Znode::LogDirEvent(_)
+            | Znode::Consumers
+            | Znode::ConsumerIds { .. }
+            | Znode::ConsumerId { .. }
+            | Znode::ConsumerOwners { .. }
+            | Znode::ConsumerOffsets { .. } => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use engine::{Options, Outcome, Plan, Verdict, World};
 use judges::{Rule, ZkJudges};
-use world::{Node, Setup};
+use world::{Files, Node, Setup};
 
 const CRASHES: &str = r#"
 about = "Leaders die, again and again."
@@ -43,7 +43,7 @@ do = { pause = { target = { role = "leader" }, for = "4s..6s" } }
 fn world(seed: u64, sets: &[&str]) -> (World<Node, ZkJudges>, Plan) {
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
     let scenario = world::load_with("crashes", CRASHES, &sets).expect("the scenario is right");
-    let setup = Setup::draw(&scenario, None, seed).expect("there is no zoo.cfg to contradict it");
+    let setup = Setup::draw(&scenario, &Files::default(), seed).expect("there is no file to contradict it");
     let judges = ZkJudges::of(&setup.topology, true, vec!["quorum-acked-not-committed".to_owned()]);
     let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget: 50_000_000 };
     (World::new(seed, judges, setup.hosts, &setup.network, setup.schedule, Options::default()), plan)
@@ -57,7 +57,8 @@ fn run(seed: u64, sets: &[&str]) -> (World<Node, ZkJudges>, Outcome) {
 
 #[test]
 fn correct_ensemble_holds_and_every_rule_was_held_against_something() {
-    let mut times = vec![0; Rule::ALL.len()];
+    let rules: Vec<Rule> = Rule::ALL.iter().copied().filter(|rule| !rule.is_of_kafka()).collect();
+    let mut times = vec![0; rules.len()];
     for seed in 0..4 {
         let (world, outcome) = run(seed, &[]);
         assert_eq!(outcome.verdict, Verdict::Held, "seed {seed}");
@@ -66,7 +67,7 @@ fn correct_ensemble_holds_and_every_rule_was_held_against_something() {
         }
         assert!(world.judges().oracle().excuses().is_empty(), "a loss was excused in seed {seed}");
     }
-    for (rule, times) in Rule::ALL.iter().zip(times) {
+    for (rule, times) in rules.iter().zip(times) {
         assert!(times > 0, "{} was never checked", rule.id());
     }
 }

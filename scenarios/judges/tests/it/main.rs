@@ -1,3 +1,4 @@
-//! Whole worlds under the judges: three servers, some clients, faults.
+//! Whole worlds under the judges: servers, brokers, clients, faults.
 
+mod cluster;
 mod ensemble;

@@ -35,6 +35,18 @@ held! {
     rolling_restart_holds = "rolling-restart",
     slow_disk_holds = "slow-disk",
     lock_under_faults_holds = "lock-under-faults",
+    controller_crash_holds = "controller-crash",
+    controller_pause_holds = "controller-pause",
+    partition_leader_crash_holds = "partition-leader-crash",
+    coordinator_leader_crash_holds = "coordinator-leader-crash",
+    broker_isolated_holds = "broker-isolated",
+    broker_session_expiry_holds = "broker-session-expiry",
+    stale_registration_holds = "stale-registration",
+    broker_rolling_restart_holds = "broker-rolling-restart",
+    broker_power_loss_holds = "broker-power-loss",
+    broker_joins_holds = "broker-joins",
+    producer_balance_holds = "producer-balance",
+    zookeeper_consumer_rebalance_holds = "zookeeper-consumer-rebalance",
 }
 
 #[test]
@@ -61,6 +73,18 @@ fn every_fault_of_the_catalogue_is_felt_in_some_seed() {
         }
         let unfelt: Vec<_> = felt.iter().zip(&prepared.scenario.faults).filter(|(count, _)| **count == 0).collect();
         assert!(unfelt.is_empty(), "{}: never felt in six seeds: {unfelt:?}", entry.name);
+    }
+}
+
+/// The encoded-wire axis: what travels as bytes is what travels as values.
+#[test]
+fn messages_that_travel_as_bytes_change_nothing() {
+    for name in ["controller-crash", "partition-leader-crash", "zookeeper-consumer-rebalance"] {
+        let runs = ["values", "bytes"].map(|wire| {
+            let changes = Changes { sets: vec![format!("cluster.wire={wire}")], ..Changes::default() };
+            campaign(&Prepared::new(&Source::catalogue(name).unwrap(), &changes).unwrap(), 0..2, 2)
+        });
+        assert_eq!(runs[0], runs[1], "{name}");
     }
 }
 

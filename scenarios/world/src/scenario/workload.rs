@@ -29,6 +29,8 @@ pub enum Kind {
     Consume,
     /// Of Kafka: the consumer of 0.8, which balances itself over ZooKeeper.
     ZookeeperConsume,
+    /// Of Kafka: an operator who deletes `/controller` now and then.
+    MoveController,
     /// Of Kafka: creates the scenario's topics; every world with topics has one.
     #[serde(skip)]
     CreateTopics,
@@ -49,6 +51,7 @@ impl Kind {
             Self::Produce => "produce",
             Self::Consume => "consume",
             Self::ZookeeperConsume => "zookeeper-consume",
+            Self::MoveController => "move-controller",
             Self::CreateTopics => "create-topics",
         }
     }
@@ -64,7 +67,11 @@ impl Kind {
             Self::Multi => WorkloadKind::Multi,
             Self::Watches => WorkloadKind::Watches,
             Self::Lock => WorkloadKind::Lock,
-            Self::Produce | Self::Consume | Self::ZookeeperConsume | Self::CreateTopics => return None,
+            Self::Produce
+            | Self::Consume
+            | Self::ZookeeperConsume
+            | Self::MoveController
+            | Self::CreateTopics => return None,
         })
     }
 }
@@ -133,6 +140,9 @@ pub struct Workload {
     /// How long a process rests behind its last operation; how long a lock is held.
     #[serde(default = "think")]
     pub think: SpanRange,
+    /// How long an operator waits between two deletions of `/controller`.
+    #[serde(default = "every")]
+    pub every: SpanRange,
     /// When they start; at once if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<SpanRange>,
@@ -209,6 +219,10 @@ fn five() -> u32 {
 
 fn ten() -> u32 {
     10
+}
+
+fn every() -> SpanRange {
+    SpanRange::between(Span::secs(2), Span::secs(6))
 }
 
 fn record_bytes() -> u32 {

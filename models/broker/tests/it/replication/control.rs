@@ -8,7 +8,8 @@ use kafkawire::messages::{StopReplicaRequest, UpdateMetadataRequest};
 use kafkawire::{BrokerId, ErrorCode, Response};
 use machine::Span;
 
-use crate::replication::bench::{Bench, State, error_of, leader_and_isr, orders, set_topic};
+use crate::replication::asking::{error_of, leader_and_isr, set_topic};
+use crate::replication::bench::{Bench, State, orders};
 
 fn stop(epoch: i32, delete: bool) -> StopReplicaRequest {
     let partition = StopReplicaPartitionState::default().with_leader_epoch(epoch).with_delete_partition(delete);

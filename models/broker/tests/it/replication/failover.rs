@@ -168,22 +168,23 @@ fn an_epoch_without_records_does_not_keep_a_follower_asking() {
 
 #[test]
 fn an_answer_about_an_earlier_epoch_is_ignored() {
-    // KAFKA-7786: two LeaderAndIsr in a row, the first question still unanswered.
+    // KAFKA-7786: two LeaderAndIsr in a row, the question of the first one on its way.
     let mut bench = Bench::new(3);
     bench.elect(&State::new(1, 0));
     bench.produce(1, "a", -1);
-    bench.cut(1, 2);
     assert_eq!(bench.tell(2, &State::new(1, 1)), ErrorCode::None);
-    assert_eq!(bench.tell(1, &State::new(1, 1)), ErrorCode::None);
-    assert_eq!(bench.tell(2, &State::new(1, 2)), ErrorCode::None);
-    assert_eq!(bench.tell(1, &State::new(1, 2)), ErrorCode::None);
+    // The fetch of epoch 0 ends; the leader has not heard of epoch 1, so the follower will ask again.
+    bench.advance(Span::millis(700));
+    bench.cut(1, 2);
+    bench.advance(Span::millis(1000));
+    for (id, epoch) in [(1, 1), (2, 2), (1, 2)] {
+        assert_eq!(bench.tell(id, &State::new(1, epoch)), ErrorCode::None);
+    }
     // Now the leader hears the question of epoch 1, and fences it.
     bench.heal();
     bench.advance(Span::secs(3));
-    let request = bench.produce(1, "b", -1);
-    bench.cut(1, 3);
+    bench.produce(1, "b", 1);
     assert_eq!(bench.values(2), ["a", "b"], "the follower was not given up");
-    let _ = bench.answer(1, request);
 }
 
 #[test]

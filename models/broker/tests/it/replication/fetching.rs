@@ -4,9 +4,10 @@ use broker::fact::KafkaFact;
 use kafkawire::{ErrorCode, Offset, Response, TopicPartition};
 use machine::Span;
 
-use crate::replication::bench::{
-    Bench, State, consumer_fetch, error_of, fetch_of, follower_fetch, orders, partition_of, produce, values_in,
+use crate::replication::asking::{
+    consumer_fetch, error_of, fetch_of, follower_fetch, partition_of, produce, values_in,
 };
+use crate::replication::bench::{Bench, State, orders};
 
 fn led_by_1() -> Bench {
     let mut bench = Bench::new(3);
@@ -90,7 +91,7 @@ fn a_fetch_that_waits_in_vain_is_answered_empty_when_its_time_is_over() {
 #[test]
 fn min_bytes_are_waited_for() {
     let mut bench = led_by_1();
-    let size = crate::replication::bench::record("a").len();
+    let size = crate::replication::asking::record("a").len();
     let fetch = consumer_fetch(&orders(), 0, 400).with_min_bytes(i32::try_from(2 * size).unwrap());
     let request = bench.ask(1, fetch);
     bench.produce(1, "a", -1);
@@ -125,7 +126,8 @@ fn limits_of_size_let_the_first_batch_through_and_cut_the_others() {
     assert_eq!(values_in(partitions[0].records.as_ref().unwrap()), ["a"], "the first is returned however large");
     assert_eq!(partitions[1].records.as_ref().unwrap().len(), 0, "and that was all there is room for");
     let mut fetch = fetch_of(&orders(), 0, -1);
-    fetch.partitions[0].partition_max_bytes = i32::try_from(crate::replication::bench::record("a").len() + 10).unwrap();
+    fetch.partitions[0].partition_max_bytes =
+        i32::try_from(crate::replication::asking::record("a").len() + 10).unwrap();
     let number = bench.ask(1, consumer_fetch(&orders(), 0, 0).with_topics(vec![fetch]));
     let Response::Fetch(response) = bench.response(1, number) else { panic!("a fetch is answered by a fetch") };
     assert_eq!(values_in(partition_of(&response).unwrap().records.as_ref().unwrap()), ["a"]);

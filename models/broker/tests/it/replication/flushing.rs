@@ -2,7 +2,8 @@
 
 use kafkawire::{ErrorCode, Offset};
 
-use crate::replication::bench::{Bench, State, leader_and_isr, orders, produce, set_topic};
+use crate::replication::asking::{leader_and_isr, produce, set_topic};
+use crate::replication::bench::{Bench, State, orders};
 
 fn flushed_at_once() -> Bench {
     let mut bench = Bench::new(3);

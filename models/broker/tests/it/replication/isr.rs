@@ -4,10 +4,13 @@ use broker::cx::Answer;
 use broker::fact::KafkaFact;
 use broker::zookeeper::{ZkError, ZkOwner, ZkRequest};
 use kafkawire::znode::{self, IsrChange};
-use kafkawire::{ErrorCode, Offset};
+use kafkawire::{ErrorCode, Offset, TopicPartition};
 use machine::Span;
 
-use crate::replication::bench::{Bench, State, follower_fetch, orders, partition_of, produce};
+use crate::replication::asking::{
+    consumer_fetch, fetch_of, follower_fetch, leader_and_isr, partition_of, produce, values_in,
+};
+use crate::replication::bench::{Bench, State, orders};
 
 fn led_by_1() -> Bench {
     let mut bench = Bench::new(3);
@@ -84,21 +87,23 @@ fn a_follower_that_caught_up_joins_again() {
 fn a_follower_joins_only_beyond_the_start_of_the_leaders_epoch() {
     // KAFKA-7128: broker 2 leads with a high watermark that is behind; 3 reaches that, but not what was committed.
     let mut bench = led_by_1();
+    bench.produce(1, "a", -1);
     bench.cut(1, 3);
-    bench.produce(1, "a", 1);
+    bench.produce(1, "b", 1);
     bench.advance(Span::secs(46));
-    bench.produce(1, "b", -1);
+    assert_eq!(bench.isr(1), [1, 2]);
+    bench.produce(1, "c", -1);
+    assert_eq!((bench.high_watermark(1), bench.high_watermark(2), bench.log_end(2)), (3, 2, 3));
     bench.cut(2, 3);
-    bench.kill(1);
-    bench.elect(&State::new(2, 1).isr(&[2]));
-    assert_eq!(bench.high_watermark(2), 2, "alone in sync, it knows at once");
-    bench.elect(&State::new(2, 2).isr(&[2]));
+    bench.cut(1, 2);
+    bench.elect(&State::new(2, 1).isr(&[2, 1]));
+    assert_eq!(bench.high_watermark(2), 2, "it does not know yet that c is committed");
     bench.zk_answers = false;
-    for from in [0, 1] {
-        bench.ask(2, follower_fetch(3, from, 2));
+    for from in [1, 2] {
+        bench.ask(2, follower_fetch(3, from, 1));
         assert!(bench.zk.is_empty(), "offset {from} is before the start of the epoch");
     }
-    bench.ask(2, follower_fetch(3, 2, 2));
+    bench.ask(2, follower_fetch(3, 3, 1));
     assert_eq!(bench.zk.len(), 1);
 }
 
@@ -112,7 +117,7 @@ fn while_the_isr_is_written_nothing_else_touches_the_partition() {
     bench.settle();
     assert_eq!(bench.log_end(1), 2, "nothing was appended");
     assert!([first, fetch, second].iter().all(|&number| bench.answer(1, number).is_none()));
-    let demoted = bench.ask_only(1, crate::replication::bench::leader_and_isr(&[State::new(2, 1)]));
+    let demoted = bench.ask_only(1, leader_and_isr(&[State::new(2, 1)]));
     assert!(bench.answer(1, demoted).is_none());
     let (id, owner, result) = shrink_result(&mut bench);
     bench.answer_zk(id, &owner, vec![result]);
@@ -122,7 +127,7 @@ fn while_the_isr_is_written_nothing_else_touches_the_partition() {
     assert_eq!(bench.produced(1, second), (ErrorCode::None, Offset(3)));
     let Some(Answer::Response(kafkawire::Response::Fetch(answer))) = bench.answer(1, fetch) else { panic!("answered") };
     let records = partition_of(&answer).unwrap().records.clone().unwrap();
-    assert_eq!(crate::replication::bench::values_in(&records), ["c"], "the fetch ran between the appends");
+    assert_eq!(values_in(&records), ["c"], "the fetch ran between the appends");
     assert!(bench.answer(1, demoted).is_some());
     assert!(bench.isr(1).is_empty(), "it follows now");
 }
@@ -135,7 +140,7 @@ fn a_fetch_whose_time_is_over_while_the_partition_is_held_is_answered_when_it_is
     bench.produce(1, "b", 1);
     bench.advance(Span::millis(44_700));
     bench.zk_answers = false;
-    let request = bench.ask(1, crate::replication::bench::consumer_fetch(&orders(), 1, 500));
+    let request = bench.ask(1, consumer_fetch(&orders(), 1, 500));
     bench.advance(Span::secs(2));
     assert_eq!(bench.zk.len(), 1);
     assert!(bench.answer(1, request).is_none());
@@ -146,6 +151,31 @@ fn a_fetch_whose_time_is_over_while_the_partition_is_held_is_answered_when_it_is
         panic!("answered")
     };
     assert_eq!(partition_of(&answer).unwrap().high_watermark, 2, "the shrunk ISR committed the record");
+}
+
+#[test]
+fn a_fetch_that_waited_before_its_partition_was_held_sees_what_happened_to_the_others() {
+    let mut bench = led_by_1();
+    let other = TopicPartition::new("orders", 1);
+    bench.elect(&State::new(1, 0).of(other.clone()).replicas(&[1]).isr(&[1]));
+    bench.cut(1, 3);
+    let behind = bench.produce(1, "a", 1);
+    assert_eq!(bench.produced(1, behind).0, ErrorCode::None);
+    bench.advance(Span::millis(44_000));
+    bench.zk_answers = false;
+    let both = vec![fetch_of(&orders(), 1, -1), fetch_of(&other, 0, -1)];
+    let request = bench.ask(1, consumer_fetch(&orders(), 0, 30_000).with_topics(both));
+    bench.advance(Span::secs(2));
+    assert_eq!(bench.zk.len(), 1, "the first partition is held");
+    bench.ask(1, produce(&other, "b", 1));
+    assert!(bench.answer(1, request).is_none(), "it may not be read while one of its partitions is held");
+    let (id, owner, result) = shrink_result(&mut bench);
+    bench.answer_zk(id, &owner, vec![result]);
+    let Some(Answer::Response(kafkawire::Response::Fetch(answer))) = bench.answer(1, request) else {
+        panic!("answered")
+    };
+    let records = answer.responses[0].partitions[1].records.clone().unwrap();
+    assert_eq!(values_in(&records), ["b"]);
 }
 
 #[test]

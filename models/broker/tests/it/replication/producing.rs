@@ -7,7 +7,8 @@ use kafkawire::messages::ProduceRequest;
 use kafkawire::{ErrorCode, NewBatch, Offset, Response, TopicPartition};
 use machine::Span;
 
-use crate::replication::bench::{Bench, State, orders, produce, produce_bytes, record, set_topic};
+use crate::replication::asking::{produce, produce_bytes, record, set_topic};
+use crate::replication::bench::{Bench, State, orders};
 
 fn led_by_1() -> Bench {
     let mut bench = Bench::new(3);
@@ -86,6 +87,8 @@ fn a_produce_that_is_not_replicated_in_time_times_out_once_and_stays_in_the_log(
 fn too_few_in_sync_refuse_the_append() {
     let mut bench = Bench::new(3);
     set_topic(&mut bench, "orders", &[("min.insync.replicas", "2")]);
+    bench.cut(1, 2);
+    bench.cut(1, 3);
     bench.elect(&State::new(1, 0).isr(&[1]));
     let request = bench.produce(1, "a", -1);
     assert_eq!(bench.produced(1, request).0, ErrorCode::NotEnoughReplicas);

@@ -4,7 +4,8 @@ use kafkawire::messages::fetch_request::ForgottenTopic;
 use kafkawire::messages::{FetchRequest, FetchResponse};
 use kafkawire::{ErrorCode, Response, TopicPartition};
 
-use crate::replication::bench::{Bench, State, error_of, fetch_of, orders, produce, wire_name};
+use crate::replication::asking::{error_of, fetch_of, produce};
+use crate::replication::bench::{Bench, State, orders, wire_name};
 
 fn second() -> TopicPartition {
     TopicPartition::new("orders", 1)
@@ -14,6 +15,8 @@ fn bench() -> Bench {
     let mut bench = Bench::new(3);
     bench.elect(&State::new(1, 0));
     bench.elect(&State::new(1, 0).of(second()));
+    // The followers' fetches of the first partition alone end.
+    bench.advance(machine::Span::secs(1));
     bench
 }
 

@@ -85,9 +85,9 @@ fn e04_leaves_leaders_their_isr() {
 #[test]
 fn e05_fires_when_a_broker_obeys_an_older_controller() {
     let mut stage = Stage::led();
+    let own = stage.oracle.brokers[2].epoch.unwrap();
     let apply = |stage: &mut Stage, epoch: i32| {
         let moment = stage.moment(2);
-        let own = stage.oracle.brokers[2].epoch.unwrap();
         let epoch = ControllerEpoch(epoch);
         stage.oracle.control_applied(moment, 2, "UpdateMetadata", id(0), epoch, own, &mut stage.findings);
     };

@@ -46,6 +46,28 @@ fn l16_wants_what_was_synced_when_power_was_lost() {
 }
 
 #[test]
+fn l16_knows_that_a_truncation_is_not_synced() {
+    for synced in [false, true] {
+        let mut stage = Stage::led();
+        for base in 0..3 {
+            stage.append(1, false, base, 0, "a");
+        }
+        stage.sync_log(1);
+        stage.truncate(1, 2);
+        if synced {
+            stage.sync_log(1);
+        }
+        let before = stage.oracle.partitions[0].replicas[1].log.end();
+        stage.lose_power(1);
+        stage.boot(1);
+        let after = stage.oracle.partitions[0].replicas[1].log.end();
+        stage.load_log(1, after);
+        assert_eq!((before, after, stage.fired()), (2, if synced { 2 } else { 3 }, vec![]));
+        assert_eq!(stage.relaxed("L16"), u64::from(!synced));
+    }
+}
+
+#[test]
 fn l16_fires_when_garbage_is_kept() {
     let mut stage = Stage::led();
     stage.append(1, false, 0, 0, "a");

@@ -1,7 +1,7 @@
 //! The controller (kafka-broker.md §4): one broker of the cluster at a time, or two that both believe it.
 //!
 //! One thread processes one event at a time and calls ZooKeeper synchronously (§0.3, actor 2). An event is a stack of
-//! [`Step`]s: a step that asks ZooKeeper ends the turn, and the thread goes on with the results in a turn of its own, so that
+//! steps: a step that asks ZooKeeper ends the turn, and the thread goes on with the results in a turn of its own, so that
 //! a crash, a watch or another broker's write can fall between any two of its requests. Everything else in the broker goes on
 //! meanwhile.
 //!

@@ -7,7 +7,7 @@ use machine::{HostId, Instant};
 use world::{Node, Topology};
 
 use crate::kafka::{KAFKA_ROLES, KAFKA_SITUATIONS, KafkaJudges, KafkaOracle, kafka_roles};
-use crate::{Check, Excuse, Moment, Oracle, ROLES, Rule, SITUATIONS, ZkJudges};
+use crate::{Check, Excuse, Moment, Oracle, ROLES, Rule, SITUATIONS, Statistics, ZkJudges};
 
 /// The judges of a world.
 ///
@@ -16,6 +16,7 @@ use crate::{Check, Excuse, Moment, Oracle, ROLES, Rule, SITUATIONS, ZkJudges};
 pub struct Court {
     zk: ZkJudges,
     kafka: Option<KafkaJudges>,
+    statistics: Statistics,
 }
 
 impl Court {
@@ -24,7 +25,7 @@ impl Court {
     #[must_use]
     pub fn of(topology: &Topology, probes: bool, situations: Vec<String>) -> Self {
         let kafka = KafkaJudges::of(topology, probes, situations.clone());
-        Self { zk: ZkJudges::of(topology, probes, situations), kafka }
+        Self { zk: ZkJudges::of(topology, probes, situations), kafka, statistics: Statistics::default() }
     }
 
     /// The judges of the ensemble.
@@ -37,6 +38,12 @@ impl Court {
     #[must_use]
     pub fn kafka(&self) -> Option<&KafkaOracle> {
         self.kafka.as_ref().map(KafkaJudges::oracle)
+    }
+
+    /// What clients of Kafka did, in figures.
+    #[must_use]
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// How often each rule was held against what happened.
@@ -102,6 +109,7 @@ impl Judges<Node> for Court {
     fn observe(&mut self, seen: &Seen<'_, Node>, findings: &mut Findings) {
         self.zk.observe(seen, findings);
         if let Some(kafka) = &mut self.kafka {
+            self.statistics.observe(seen);
             kafka.observe(seen, self.zk.oracle(), findings);
         }
     }

@@ -43,6 +43,7 @@ mod roles;
 mod rule;
 mod server;
 mod snapshot_file;
+mod statistics;
 mod tally;
 mod txn_log;
 mod zab;
@@ -56,6 +57,7 @@ pub use oracle::{Look, Oracle};
 pub use roles::{ROLES, SITUATIONS};
 pub use rule::{Rule, RuleDoc, explain};
 pub use server::Role;
+pub use statistics::Statistics;
 pub use tally::{Check, Excuse};
 
 #[cfg(test)]

@@ -35,10 +35,12 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
         Verdict::Violated(_) => Outcome::Violated,
         Verdict::Undecided(_) => Outcome::Undecided,
     };
+    let of_kafka = court.kafka().map(|_| court.statistics().operations());
     let operations: Vec<OperationCount> = court
         .zookeeper()
         .operations()
         .into_iter()
+        .chain(of_kafka.into_iter().flatten())
         .map(|(kind, count)| OperationCount {
             kind: kind.to_owned(),
             ok: count.ok,
@@ -167,6 +169,7 @@ pub fn mark_names() -> Vec<&'static str> {
 
 fn notes(prepared: &Prepared, run: &Run) -> Vec<Note> {
     let mut notes = remarks(run);
+    notes.extend(balance(prepared, run));
     for properties in prepared.configuration() {
         for (label, remarks) in [("unknown", &properties.unknown), ("not modelled", &properties.unmodelled)] {
             for remark in remarks {
@@ -178,6 +181,40 @@ fn notes(prepared: &Prepared, run: &Run) -> Vec<Note> {
         for note in &read.notes {
             notes.push(Note { label: "configured".to_owned(), text: placed(&read.properties.file, note) });
         }
+    }
+    notes
+}
+
+/// Records per broker: what balancing comes down to.
+fn balance(prepared: &Prepared, run: &Run) -> Vec<Note> {
+    let statistics = run.world.judges().statistics();
+    let brokers = &run.setup.topology.brokers;
+    let per_broker = |records: &dyn Fn(HostId) -> u64| -> String {
+        let each: Vec<String> =
+            brokers.iter().map(|broker| format!("{} {}", broker.name, records(broker.host))).collect();
+        each.join(", ")
+    };
+    let mut notes = Vec::new();
+    if !brokers.is_empty() {
+        let text = format!("led: {}", per_broker(&|host| statistics.led(host)));
+        notes.push(Note { label: "records".to_owned(), text });
+    }
+    let kinds: std::collections::BTreeSet<&str> = statistics.sent().keys().map(|&(kind, _)| kind).collect();
+    for kind in kinds {
+        let sent = |host| statistics.sent().get(&(kind, host)).copied().unwrap_or(0);
+        notes.push(Note { label: "records".to_owned(), text: format!("sent by {kind}: {}", per_broker(&sent)) });
+    }
+    let idle: Vec<&str> = brokers
+        .iter()
+        .filter(|broker| prepared.scenario.cluster.late.contains_key(&broker.name) && statistics.led(broker.host) == 0)
+        .map(|broker| broker.name.as_str())
+        .collect();
+    if !idle.is_empty() {
+        let text = format!(
+            "{} joined and leads nothing: no partition moves to a new broker until a reassignment is asked for",
+            idle.join(", ")
+        );
+        notes.push(Note { label: "records".to_owned(), text });
     }
     notes
 }

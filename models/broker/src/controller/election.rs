@@ -153,6 +153,9 @@ impl Controller {
     }
 
     /// Remembers what `/controller` says, and resigns if it used to say that it is us.
+    ///
+    /// `Simplified:` where `elect` and `triggerControllerMove` find another controller, the real one resigns as little as its
+    /// caller does; lost: its channels, which go on sending what every broker fences.
     fn learn_controller(&mut self, cx: &mut Cx<'_, '_>) -> Result<Option<BrokerId>, Failure> {
         self.active = claimant(&read::only(self.take_results()))?;
         if self.is_active() && self.active != Some(cx.broker()) {

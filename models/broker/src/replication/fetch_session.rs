@@ -67,8 +67,8 @@ impl FetchPart {
             || self.told_high_watermark != high_watermark
             || self.told_log_start != log_start;
         self.told_log_start = log_start;
-        // After an error all is told again.
-        self.told_high_watermark = if error.is_none() { high_watermark } else { -1 };
+        // With an error that is −1: when it is gone all is told again.
+        self.told_high_watermark = high_watermark;
         is_news
     }
 }

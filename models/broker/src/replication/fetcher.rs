@@ -492,10 +492,8 @@ impl Fetcher {
         let now = cx.io.now();
         let Some(state) = self.partitions.get_mut(&slot) else { return };
         let Some(told) = state.told else { return };
-        if told.offset != state.offset
-            || told.leader_epoch != state.leader_epoch
-            || !state.is_in(FetchPhase::Fetching, now)
-        {
+        assert_eq!(told.leader_epoch, state.leader_epoch, "{}: added in another epoch it was told nothing", state.tp);
+        if told.offset != state.offset || !state.is_in(FetchPhase::Fetching, now) {
             return;
         }
         match ErrorCode::from_code(data.error_code) {

@@ -9,6 +9,7 @@ use machine::HostId;
 
 use super::cluster::{BrokerAt, Brokers, KafkaClientKind};
 use super::control::told;
+use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::{PartitionAt, ReplicaRole};
 use super::replica_log::{Chain as _, common};
@@ -255,9 +256,15 @@ impl KafkaOracle {
     }
 
     /// V07.
-    fn unequal_replicas(&self, live: Brokers, is_quiet: bool) -> Option<String> {
-        for at in self.assigned_partitions() {
+    fn unequal_replicas(&mut self, live: Brokers, is_quiet: bool) -> Option<String> {
+        for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
+            // Nothing repairs a record in the midst of a log.
+            if let Some(zk) = partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty()) {
+                let moment = zk.moment;
+                self.relax_hole(Rule::ReplicasEqual, CUT_UNDONE, moment);
+                continue;
+            }
             let Some(leader) = partition.zk.as_ref().and_then(|zk| zk.leader) else { continue };
             let log = &partition.replicas[leader].log;
             for broker in partition.assigned.and(live).iter() {

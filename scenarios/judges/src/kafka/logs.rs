@@ -16,7 +16,7 @@ use crate::{Moment, Rule};
 
 const FOREIGN_TAIL: &str = "foreign-tail";
 /// Why a log may hold what it had lost.
-const CUT_UNDONE: &str = "a loss of power brought back records that had been truncated: the real log does not sync a truncation either (known hole, kafka-broker.md §5.10)";
+pub(crate) const CUT_UNDONE: &str = "a loss of power brought back records that had been truncated: the real log does not sync a truncation either (known hole, kafka-broker.md §5.10)";
 /// Why a log need not hold all that was synced.
 const DISK_FAULT: &str = "the disk of the broker returned errors before: what was synced is not known";
 
@@ -72,7 +72,12 @@ impl KafkaOracle {
         };
         match known {
             Some((chain, _)) if chain == entry.chain => {}
+            Some(_) if !partition.scrambled.is_empty() => self.relax_hole(Rule::LogMatching, CUT_UNDONE, moment),
+            // What follows a divergence diverges: once says it.
+            Some(_) if partition.told.contains(&("L03", broker)) => {}
             Some((_, first)) => {
+                self.partition_mut(at).tell("L03", broker);
+                let partition = &self.partitions[at];
                 let name = partition.name.clone();
                 let headline = format!(
                     "offset {} of {name} in epoch {} is not the same on {} as on {}: the records differ, or those before them",
@@ -356,6 +361,8 @@ impl KafkaOracle {
         };
         let Some((kind, what)) = what else { return };
         if kind == FOREIGN_TAIL && before.as_ref().is_some_and(|before| before.by_power && before.unsynced_cut) {
+            let partition = self.partition_mut(at);
+            partition.scrambled = partition.scrambled.with(broker);
             return self.relax_hole(Rule::RecoveryPrefix, CUT_UNDONE, moment);
         }
         if self.brokers[broker].has_failing_disk {

@@ -195,6 +195,8 @@ pub(crate) struct Partition {
     pub(crate) believed: Option<(LeaderEpoch, Brokers)>,
     /// Members of the ISR that the leader does not know of (KIP-497).
     pub(crate) unknown_to_leader: Brokers,
+    /// Replicas to which a loss of power brought back records that had been truncated, in the midst of others perhaps.
+    pub(crate) scrambled: Brokers,
     /// Findings that were told: the same one is not told at every event that follows.
     pub(crate) told: BTreeSet<(&'static str, BrokerAt)>,
 }
@@ -216,6 +218,7 @@ impl Partition {
             appenders: BTreeMap::new(),
             believed: None,
             unknown_to_leader: Brokers::NONE,
+            scrambled: Brokers::NONE,
             told: BTreeSet::new(),
         }
     }

@@ -5,6 +5,7 @@ use kafkawire::LeaderEpoch;
 
 use super::cluster::{BrokerAt, Brokers};
 use super::control::partition_fields;
+use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::PartitionAt;
 use super::replica_log::{Chain as _, common};
@@ -70,6 +71,10 @@ impl KafkaOracle {
         }
         let first = common(log, &partition.canon);
         let first_offset = partition.canon.get(first).map_or(offset, |canonical| canonical.base);
+        if partition.scrambled.has(broker) {
+            self.relax_hole(Rule::CommittedPrefix, CUT_UNDONE, moment);
+            return false;
+        }
         if let Some(why) = partition.replaced(first_offset) {
             self.tally.relax(Rule::CommittedPrefix, why);
             return false;

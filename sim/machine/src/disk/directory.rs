@@ -1,16 +1,39 @@
 //! The entries of a host's one directory, and which of them are durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::file::Sequence;
 use super::{FileId, Metadata};
 
-/// Names of files. A file has one name at a time.
+/// Names of files, found from both sides: a broker has thousands. A file has one name at a time.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    files: BTreeMap<Arc<str>, FileId>,
+    names: BTreeMap<FileId, Arc<str>>,
+}
+
+impl Names {
+    /// Gives a file a name alone, or takes the one it has; returns the file that had the name before.
+    fn set(&mut self, file: FileId, to: Option<&Arc<str>>) -> Option<FileId> {
+        if let Some(name) = self.names.remove(&file) {
+            self.files.remove(&name);
+        }
+        let to = to?;
+        let replaced = self.files.insert(Arc::clone(to), file);
+        if let Some(replaced) = replaced {
+            self.names.remove(&replaced);
+        }
+        self.names.insert(file, Arc::clone(to));
+        replaced
+    }
+}
+
+/// The directory of a host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
-    names: BTreeMap<Arc<str>, FileId>,
-    durable: BTreeMap<Arc<str>, FileId>,
+    names: Arc<Names>,
+    durable: Arc<Names>,
     /// Oldest first.
     unsynced: Vec<EntryChange>,
 }
@@ -29,33 +52,32 @@ pub(super) struct EntryChange {
 impl EntryChange {
     /// Applies the change, also where earlier ones are missing: the file ends up with the new name alone. Returns the file
     /// that had the name before.
-    fn apply(&self, names: &mut BTreeMap<Arc<str>, FileId>) -> Option<FileId> {
-        names.retain(|_, &mut file| file != self.file);
-        names.insert(Arc::clone(self.to.as_ref()?), self.file)
+    fn apply(&self, names: &mut Arc<Names>) -> Option<FileId> {
+        Arc::make_mut(names).set(self.file, self.to.as_ref())
     }
 }
 
 impl Directory {
     pub(super) fn find(&self, path: &str) -> Option<FileId> {
-        self.names.get(path).copied()
+        self.names.files.get(path).copied()
     }
 
     pub(super) fn find_durable(&self, path: &str) -> Option<FileId> {
-        self.durable.get(path).copied()
+        self.durable.files.get(path).copied()
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<str>, FileId)> {
-        self.names.iter().map(|(path, &file)| (path, file))
+        self.names.files.iter().map(|(path, &file)| (path, file))
     }
 
     pub(super) fn durable_entries(&self) -> impl Iterator<Item = (&Arc<str>, FileId)> {
-        self.durable.iter().map(|(path, &file)| (path, file))
+        self.durable.files.iter().map(|(path, &file)| (path, file))
     }
 
     /// The paths that start with `prefix`.
     pub(super) fn list(&self, prefix: &str) -> Vec<String> {
         let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        let paths = self.names.range::<str, _>(from).map(|(path, _)| path);
+        let paths = self.names.files.range::<str, _>(from).map(|(path, _)| path);
         paths.take_while(|path| path.starts_with(prefix)).map(|path| String::from(&**path)).collect()
     }
 
@@ -132,12 +154,12 @@ impl Directory {
                 change.apply(&mut self.durable);
             }
         }
-        self.names = self.durable.clone();
+        self.names = Arc::clone(&self.durable);
     }
 
-    /// The files that have a name, or might have one after a crash.
-    pub(super) fn reachable(&self) -> BTreeSet<FileId> {
-        let named = self.names.values().chain(self.durable.values()).copied();
-        named.chain(self.unsynced.iter().map(|change| change.file)).collect()
+    /// Whether a file has a name, or might have one after a crash.
+    pub(super) fn is_reachable(&self, file: FileId) -> bool {
+        let is_named = self.names.names.contains_key(&file) || self.durable.names.contains_key(&file);
+        is_named || self.unsynced.iter().any(|change| change.file == file)
     }
 }

@@ -1,6 +1,6 @@
 //! A host's page cache and the device below it, without faults of its own: those are the engine's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub struct PageCache {
     metadata: Metadata,
     directory: Arc<Directory>,
     files: BTreeMap<FileId, Arc<File>>,
+    /// Files without a name, which a crash may give theirs back.
+    unlinked: BTreeSet<FileId>,
     syncs: Vec<PendingSync>,
     next_file: u32,
     last_sequence: Sequence,
@@ -68,6 +70,7 @@ impl PageCache {
             metadata,
             directory: Arc::default(),
             files: BTreeMap::new(),
+            unlinked: BTreeSet::new(),
             syncs: Vec::new(),
             next_file: 0,
             last_sequence: 0,
@@ -189,6 +192,7 @@ impl PageCache {
             });
             true
         });
+        self.unlinked.clear();
         loss
     }
 
@@ -196,6 +200,7 @@ impl PageCache {
     pub fn wipe(&mut self) {
         self.directory = Arc::default();
         self.files.clear();
+        self.unlinked.clear();
         self.syncs.clear();
     }
 
@@ -288,14 +293,19 @@ impl PageCache {
     /// A file lost its name, though perhaps not for ever.
     fn unlink(&mut self, id: FileId) {
         self.file_mut(id).path = None;
+        self.unlinked.insert(id);
     }
 
     /// Drops the files that no crash can bring back.
     fn forget_unreachable(&mut self) {
-        if self.files.values().any(|file| file.path.is_none()) {
-            let reachable = self.directory.reachable();
-            self.files.retain(|id, _| reachable.contains(id));
-        }
+        let (directory, files) = (&self.directory, &mut self.files);
+        self.unlinked.retain(|&id| {
+            let is_reachable = directory.is_reachable(id);
+            if !is_reachable {
+                files.remove(&id);
+            }
+            is_reachable
+        });
     }
 }
 

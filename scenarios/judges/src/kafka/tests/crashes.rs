@@ -64,6 +64,9 @@ fn l16_knows_that_a_truncation_is_not_synced() {
         stage.load_log(1, after);
         assert_eq!((before, after, stage.fired()), (2, if synced { 2 } else { 3 }, vec![]));
         assert_eq!(stage.relaxed("L16"), u64::from(!synced));
+        // What it has in the midst of its log no truncation finds.
+        stage.append(0, true, 0, 0, "x");
+        assert_eq!((stage.fired().is_empty(), stage.relaxed("L03")), (!synced, u64::from(!synced)));
     }
 }
 

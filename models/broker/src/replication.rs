@@ -10,7 +10,7 @@
 //! late, its followers two. Everything that keeps committed records alive through elections (epochs in logs, truncation by
 //! epoch, the rule for joining the ISR) makes up for that lag.
 //!
-//! One partition is locked while its ISR is written (see [`lock`]); nothing else here waits.
+//! One partition is locked while its ISR is written (see `lock.rs`); nothing else here waits.
 //!
 //! Absent, as in a broker of era E22 without them: producer state and transactions, retention, compaction, DeleteRecords, fetch
 //! from followers (KIP-392), reassignment's adding and removing replicas, moves between log dirs, quotas and throttles,

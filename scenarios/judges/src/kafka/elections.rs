@@ -5,6 +5,7 @@ use engine::Findings;
 
 use super::cluster::{BrokerAt, Brokers};
 use super::control::UNCLEAN;
+use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::{Loss, Partition, PartitionAt};
 use super::watermarks::{LOST_TAIL, STALE_JOIN, UNSEEN_GROWTH};
@@ -155,6 +156,9 @@ impl KafkaOracle {
                 loss.joined = Some(moment);
             }
             return self.relax_hole(Rule::CandidateComplete, STALE_JOIN, moment);
+        }
+        if partition.scrambled.has(broker) {
+            return self.relax_hole(Rule::CandidateComplete, CUT_UNDONE, moment);
         }
         if let Some(obligation) = partition.open_obligation(broker) {
             self.lost_by_truncation(moment, obligation.moment, at, broker, "joined", findings);

@@ -37,8 +37,8 @@ mod zk_consumer;
 pub use client::KafkaClient;
 pub use fact::{KafkaClientFact, KafkaWorkFact, RecordId};
 pub use image::{
-    Acks, AdminImage, Balance, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage,
-    Work, ZkConsumerImage,
+    Acks, AdminImage, Balance, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage,
+    ProducerImage, Work, ZkConsumerImage,
 };
 pub use mark::KafkaClientMark;
 pub use message::KafkaClientMessage;

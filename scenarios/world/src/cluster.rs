@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use broker::{BrokerConfig, BrokerImage, Costs};
 use clients::kafka::{
-    AdminImage, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage, Work,
-    ZkConsumerImage,
+    AdminImage, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage,
+    Work, ZkConsumerImage,
 };
 use kafkawire::{BrokerId, Hosts};
 use machine::{HostId, Port, Span};

@@ -15,7 +15,7 @@ use crate::moment::Story;
 use crate::{Moment, Rule};
 
 /// Why a second life may go on in the epoch of the first.
-const LEADS_ON: &str = "a controller that took over after a leader's process had ended found it registered again, and left it its epoch (known hole, kafka-broker.md §4.5 at startup)";
+pub(crate) const LEADS_ON: &str = "a controller that took over after a leader's process had ended found it registered again, and left it its epoch (known hole, kafka-broker.md §4.5 at startup)";
 
 /// A request whose answer matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,7 +185,10 @@ impl KafkaOracle {
         self.heard_of_epoch(moment, at, broker, epoch, findings);
         self.partition_mut(at).replicas[broker].role = ReplicaRole::Leader(epoch);
         if self.partitions[at].is_led_by(broker, epoch) {
-            self.check_complete(moment, at, broker, findings);
+            let is_clean = self.partitions[at].uncleans.last().is_none_or(|unclean| {
+                self.partitions[at].zk.as_ref().is_none_or(|zk| zk.moment.event != unclean.event)
+            });
+            self.check_leader(moment, at, broker, is_clean, findings);
         }
     }
 
@@ -281,7 +284,10 @@ impl KafkaOracle {
             // A controller that took over meanwhile has not seen the broker away, and lets it lead on.
             Some(first) if first.broker == broker && self.took_over_since(self.brokers[broker].ended) => {
                 let appender = Appender { broker, life, moment };
-                self.partition_mut(at).appenders.insert(epoch, appender);
+                let partition = self.partition_mut(at);
+                partition.appenders.insert(epoch, appender);
+                // What it lost it writes anew, with the same offsets and the same epoch.
+                partition.forked |= partition.open_loss(broker).is_some();
                 self.relax_hole(Rule::OneAppender, LEADS_ON, moment);
             }
             Some(first) => {

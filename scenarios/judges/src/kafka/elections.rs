@@ -3,6 +3,7 @@
 
 use engine::Findings;
 
+use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers};
 use super::control::UNCLEAN;
 use super::logs::CUT_UNDONE;
@@ -34,12 +35,27 @@ impl KafkaOracle {
         is_clean: bool,
         findings: &mut Findings,
     ) {
+        // Of a broker that is away only the registration was elected: what it lacks matters if it comes to lead.
+        if self.brokers[leader].epoch.is_some() {
+            self.check_leader(moment, at, leader, is_clean, findings);
+        }
+        self.partition_mut(at).told.clear();
+    }
+
+    /// L11, E12 and L10 for whoever leads now.
+    pub(crate) fn check_leader(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        leader: BrokerAt,
+        is_clean: bool,
+        findings: &mut Findings,
+    ) {
         if is_clean && let Some(obligation) = self.partitions[at].open_obligation(leader) {
             self.lost_by_truncation(moment, obligation.moment, at, leader, "elected", findings);
             self.partition_mut(at).replicas[leader].obligation = None;
         }
         self.check_complete(moment, at, leader, findings);
-        self.partition_mut(at).told.clear();
     }
 
     /// E12 and L10: the log of a leader has everything that is committed.
@@ -159,6 +175,9 @@ impl KafkaOracle {
         }
         if partition.scrambled.has(broker) {
             return self.relax_hole(Rule::CandidateComplete, CUT_UNDONE, moment);
+        }
+        if partition.forked {
+            return self.relax_hole(Rule::CandidateComplete, LEADS_ON, moment);
         }
         if let Some(obligation) = partition.open_obligation(broker) {
             self.lost_by_truncation(moment, obligation.moment, at, broker, "joined", findings);

@@ -7,6 +7,7 @@ use engine::Findings;
 use kafkawire::{BrokerId, LeaderEpoch, TopicPartition};
 use machine::HostId;
 
+use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers, KafkaClientKind};
 use super::control::told;
 use super::logs::CUT_UNDONE;
@@ -260,9 +261,9 @@ impl KafkaOracle {
         for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
             // Nothing repairs a record in the midst of a log.
-            if let Some(zk) = partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty()) {
-                let moment = zk.moment;
-                self.relax_hole(Rule::ReplicasEqual, CUT_UNDONE, moment);
+            if let Some(zk) = partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty() || partition.forked) {
+                let (moment, why) = (zk.moment, if partition.forked { LEADS_ON } else { CUT_UNDONE });
+                self.relax_hole(Rule::ReplicasEqual, why, moment);
                 continue;
             }
             let Some(leader) = partition.zk.as_ref().and_then(|zk| zk.leader) else { continue };

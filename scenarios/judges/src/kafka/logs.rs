@@ -7,6 +7,7 @@ use engine::Findings;
 use machine::Ticket;
 use machine::disk::{Disk as _, FileId, PageCache, SyncTarget};
 
+use super::broker::LEADS_ON;
 use super::cluster::BrokerAt;
 use super::oracle::{DiskLook, KafkaOracle, Todo};
 use super::partition::{Before, Loss, Obligation, PartitionAt, ReplicaRole};
@@ -73,6 +74,7 @@ impl KafkaOracle {
         match known {
             Some((chain, _)) if chain == entry.chain => {}
             Some(_) if !partition.scrambled.is_empty() => self.relax_hole(Rule::LogMatching, CUT_UNDONE, moment),
+            Some(_) if partition.forked => self.relax_hole(Rule::LogMatching, LEADS_ON, moment),
             // What follows a divergence diverges: once says it.
             Some(_) if partition.told.contains(&("L03", broker)) => {}
             Some((_, first)) => {

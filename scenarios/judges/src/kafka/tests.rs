@@ -233,6 +233,12 @@ impl Stage {
         epoch
     }
 
+    /// A broker that was away registers with a session of its new life.
+    fn come_back(&mut self, broker: usize) {
+        self.close_session(session_of(broker));
+        self.register(broker, session(0x200 + i64::try_from(broker).unwrap()));
+    }
+
     /// The partition's state is written.
     fn write_state(&mut self, author: SessionId, state: &PartitionState) {
         self.version += 1;

@@ -3,6 +3,7 @@
 use engine::{FieldValue, Findings};
 use kafkawire::LeaderEpoch;
 
+use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers};
 use super::control::partition_fields;
 use super::logs::CUT_UNDONE;
@@ -230,6 +231,9 @@ impl KafkaOracle {
         if let Some(loss) = partition.open_loss(broker) {
             let is_excused = !(loss.by_power && self.flushes_each(&partition.name.topic));
             return is_excused.then_some(if loss.joined.is_some() { STALE_JOIN } else { LOST_TAIL });
+        }
+        if partition.forked {
+            return Some(LEADS_ON);
         }
         let epoch = partition.zk.as_ref().map(|zk| zk.state.leader_epoch);
         let is_unseen = partition.believed.is_some_and(|(of, isr)| Some(of) == epoch && !isr.has(broker));

@@ -31,7 +31,7 @@ session_timeout = "20s"
 
 pub(crate) fn run() {
     for round in 1..=3 {
-        println!("the standard cluster, round {round}");
+        row(&format!("the standard cluster, round {round}"), String::new());
         let mut world = world("cluster", SCENARIO, 1, Watch::LIGHT);
         world.run_until(world.now() + Span::secs(10));
         row("at second 10:", String::new());

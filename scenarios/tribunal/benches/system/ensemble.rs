@@ -29,7 +29,7 @@ think = "0s"
 
 pub(crate) fn run() {
     for round in 1..=3 {
-        println!("the ensemble alone, round {round}");
+        row(&format!("the ensemble alone, round {round}"), String::new());
         let mut world = world("ensemble", SCENARIO, 1, Watch::LIGHT);
         world.run_until(world.now() + Span::secs(5));
         let writes = zxid(&world);

@@ -25,7 +25,7 @@ when = {{ at = "120s" }}
 do = {{ kill = {{ target = {{ role = "controller" }} }} }}
 "#
         );
-        println!("{partitions} partitions");
+        row(&format!("a controller dies with {partitions} partitions"), String::new());
         let started = std::time::Instant::now();
         let mut world = world("failover", &text, 1, Watch::FULL);
         world.run_until(Instant::ZERO + Span::secs(240));

@@ -52,3 +52,60 @@ fn an_epoch_written_before_its_txns_loses_what_was_acknowledged() {
     }
     assert_eq!(first_broken(&results(HUNT_4643, None, 0..4)), []);
 }
+
+/// The schedules of four defects of Kafka by hand.
+pub(crate) const HUNT_1211: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-1211.toml");
+const HUNT_7235: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-7235.toml");
+const HUNT_6082: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-6082.toml");
+
+/// The rules that a seed breaks, in order, when it is not stopped at the first.
+fn rules_broken(name: &str, defect: &str, seed: u64) -> Vec<&'static str> {
+    let changes = Changes { defects: vec![defect.to_owned()], ..Changes::default() };
+    let prepared = Prepared::new(&Source::named(name).unwrap(), &changes).unwrap();
+    let run = prepared.run(seed, Watch { keep_going: true, ..Watch::LIGHT }).unwrap();
+    let Verdict::Violated(violations) = &run.outcome.verdict else { return Vec::new() };
+    violations.iter().map(|violation| violation.invariant).collect()
+}
+
+#[test]
+fn a_follower_that_cuts_to_its_high_watermark_loses_what_was_committed() {
+    let on = results(HUNT_1211, Some("KAFKA-1211"), 0..4);
+    let broken = first_broken(&on);
+    assert!(!broken.is_empty() && broken.iter().all(|&(_, id)| id == "L11"), "{broken:?}");
+    let rules = rules_broken(HUNT_1211, "KAFKA-1211", broken[0].0);
+    for rule in ["L11", "E13", "L10"] {
+        assert!(rules.contains(&rule), "{rule} is not among {rules:?}");
+    }
+    assert_eq!(first_broken(&results(HUNT_1211, None, 0..4)), []);
+}
+
+#[test]
+fn a_broker_that_bounces_unseen_obeys_what_was_meant_for_its_earlier_life() {
+    let on = results(HUNT_7235, Some("KAFKA-7235"), 0..4);
+    let broken = first_broken(&on);
+    assert!(!broken.is_empty() && broken.iter().all(|&(_, id)| id == "E06"), "{broken:?}");
+    let stuck = (0..4).any(|seed| {
+        let rules = rules_broken(HUNT_7235, "KAFKA-7235", seed);
+        rules.first() == Some(&"E06") && rules.contains(&"LIVENESS")
+    });
+    assert!(stuck, "no seed of four is stuck at the end");
+    assert_eq!(first_broken(&results(HUNT_7235, None, 0..4)), []);
+}
+
+#[test]
+fn a_deposed_controller_without_a_fence_writes_on() {
+    let on = results(HUNT_6082, Some("KAFKA-6082"), 0..6);
+    let broken = first_broken(&on);
+    assert!(!broken.is_empty() && broken.iter().all(|&(_, id)| id == "E04"), "{broken:?}");
+    assert_eq!(first_broken(&results(HUNT_6082, None, 0..6)), []);
+}
+
+#[test]
+fn a_broker_that_gives_way_to_its_own_earlier_registration_stays_away() {
+    let on = results("stale-registration", Some("KAFKA-7165"), 0..3);
+    let broken = first_broken(&on);
+    assert!(!broken.is_empty() && broken.iter().all(|&(_, id)| id == "E25"), "{broken:?}");
+    let rules = rules_broken("stale-registration", "KAFKA-7165", broken[0].0);
+    assert!(rules.contains(&"E25"), "{rules:?}");
+    assert_eq!(first_broken(&results("stale-registration", None, 0..3)), []);
+}

@@ -6,7 +6,7 @@ use tribunal::{Changes, Prepared, Source, Watch, report};
 /// The report as plain text, without the hash: it changes only when the story does.
 fn report_of(name: &str, seed: u64, defect: Option<&str>, level: Level) -> String {
     let changes = Changes { defects: defect.map(str::to_owned).into_iter().collect(), ..Changes::default() };
-    let prepared = Prepared::new(&Source::catalogue(name).unwrap(), &changes).unwrap();
+    let prepared = Prepared::new(&Source::named(name).unwrap(), &changes).unwrap();
     let run = prepared.run(seed, Watch::FULL).unwrap();
     let mut record = report::record(&prepared, &run);
     record.identity.trace_hash = 0;
@@ -39,6 +39,23 @@ fn a_run_that_found_a_bug() {
         Some("ZOOKEEPER-1208"),
         Level::Normal
     ));
+}
+
+#[test]
+fn a_run_in_which_controllers_die() {
+    insta::assert_snapshot!(report_of("controller-crash", 7, None, Level::Normal));
+}
+
+#[test]
+fn a_run_that_found_a_bug_of_kafka() {
+    insta::assert_snapshot!(report_of(crate::defects::HUNT_1211, 0, Some("KAFKA-1211"), Level::Normal));
+}
+
+#[test]
+fn records_per_broker_show_that_nothing_moves_to_a_broker_that_joins() {
+    let text = report_of("broker-joins", 0, None, Level::Normal);
+    assert!(text.contains("kafka4 0"), "{text}");
+    assert!(text.contains("until a reassignment is asked for"), "{text}");
 }
 
 #[test]

@@ -67,11 +67,9 @@ impl Kind {
             Self::Multi => WorkloadKind::Multi,
             Self::Watches => WorkloadKind::Watches,
             Self::Lock => WorkloadKind::Lock,
-            Self::Produce
-            | Self::Consume
-            | Self::ZookeeperConsume
-            | Self::MoveController
-            | Self::CreateTopics => return None,
+            Self::Produce | Self::Consume | Self::ZookeeperConsume | Self::MoveController | Self::CreateTopics => {
+                return None;
+            }
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use engine::{Options, Plan, Verdict, World};
 use machine::{Machine as _, Span};
-use world::{Node, Scenario, Setup, View, load};
+use world::{Files, Node, Scenario, Setup, View, load};
 
 fn scenario(faults: &str) -> Scenario {
     let text = format!(
@@ -16,7 +16,7 @@ fn scenario(faults: &str) -> Scenario {
 }
 
 fn run(faults: &str, seed: u64) -> World<Node, ()> {
-    let setup = Setup::draw(&scenario(faults), None, seed).unwrap();
+    let setup = Setup::draw(&scenario(faults), &Files::default(), seed).unwrap();
     let options = Options { record: true, ..Options::default() };
     let mut world = World::new(seed, (), setup.hosts, &setup.network, setup.schedule, options);
     let plan = Plan { faults_for: setup.faults_for, settle_at_most: Span::secs(20), step_budget: 10_000_000 };

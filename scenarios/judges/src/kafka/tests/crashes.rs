@@ -119,6 +119,7 @@ fn ex2_excuses_what_everybody_lost_with_the_power() {
         stage.boot(broker);
         stage.load_log(broker, 0);
     }
+    stage.come_back(1);
     stage.elect(Some(1), 1, &[0, 1, 2]);
     assert_eq!((stage.fired(), stage.relaxed("L10"), stage.oracle.notes().count()), (vec![], 1, 0));
     assert_eq!(stage.oracle.excuses()[0].because.len(), 3, "each loss is named");
@@ -133,6 +134,7 @@ fn ex2_does_not_excuse_what_was_to_be_flushed() {
         stage.lose_power(broker);
         stage.boot(broker);
     }
+    stage.come_back(1);
     stage.elect(Some(1), 1, &[0, 1, 2]);
     assert_eq!(stage.fired(), ["L10"]);
 }
@@ -146,6 +148,7 @@ fn ex3_is_the_hole_of_the_last_replica_standing() {
     stage.boot(2);
     stage.load_log(2, 0);
     stage.elect(None, 2, &[2]);
+    stage.come_back(2);
     stage.elect(Some(2), 3, &[2]);
     assert_eq!((stage.fired(), stage.relaxed("L10")), (vec![], 1));
     let note = stage.oracle.notes().next().unwrap().0;
@@ -173,11 +176,26 @@ fn ex4_is_the_hole_of_a_join_for_an_earlier_life() {
     };
     let mut stage = run(false);
     assert_eq!((stage.fired(), stage.relaxed("E13")), (vec![], 1));
+    stage.come_back(2);
     stage.elect(Some(2), 2, &[2]);
     assert_eq!(stage.fired(), NONE);
     assert!(stage.oracle.notes().all(|(note, ..)| note.contains("KIP-903")));
     // A leader that heard from the new life knows better.
     assert_eq!(run(true).fired(), ["E13"]);
+}
+
+#[test]
+fn a_registration_that_outlives_its_broker_loses_nothing() {
+    let mut stage = promised();
+    stage.lose_power(2);
+    stage.elect(Some(2), 1, &[0, 1, 2]);
+    stage.elect(Some(1), 2, &[0, 1]);
+    assert_eq!((stage.fired(), stage.relaxed("L10"), stage.oracle.committed(&orders())), (vec![], 0, 2));
+    // If it comes to lead all the same, it does.
+    stage.boot(2);
+    stage.elect(Some(2), 3, &[2]);
+    stage.lead(2, 3);
+    assert_eq!((stage.fired(), stage.relaxed("L10")), (vec!["E10"], 1));
 }
 
 #[test]

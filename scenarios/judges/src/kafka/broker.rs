@@ -33,8 +33,6 @@ pub(crate) struct BrokerShadow {
     pub(crate) life: u32,
     /// When its last process ended.
     pub(crate) ended: Option<Moment>,
-    /// It processes requests.
-    pub(crate) is_running: bool,
     /// The session it was connected with last.
     pub(crate) session: Option<SessionId>,
     /// The session that registered it last in this process, and the epoch that made.
@@ -87,11 +85,6 @@ impl KafkaOracle {
     fn took_over_since(&self, moment: Option<Moment>) -> bool {
         let last = self.znodes.terms.values().next_back();
         moment.zip(last).is_some_and(|(moment, last)| last.moment.event > moment.event)
-    }
-
-    /// A broker processes requests.
-    pub fn running(&mut self, broker: BrokerAt) {
-        self.broker_mut(broker).is_running = true;
     }
 
     /// A broker learnt that its session is over.

@@ -233,7 +233,7 @@ impl KafkaOracle {
         findings: &mut Findings,
     ) {
         let Some(at) = self.place(topic, partition) else { return };
-        let since = Position { group: Arc::clone(group), next: position, is_first: true, since: moment };
+        let since = Position { group: Arc::clone(group), next: position, since: moment };
         self.work_mut().clients[client].positions.insert(at, since);
         if position >= 0 {
             self.records_mut(at).cover(position);
@@ -302,7 +302,7 @@ impl KafkaOracle {
         let Some(at) = self.place(topic, partition) else { return };
         self.records_mut(at).cover(to);
         if let Some(position) = self.work_mut().clients[client].positions.get_mut(&at) {
-            *position = Position { next: to, is_first: true, since: moment, group: Arc::clone(&position.group) };
+            *position = Position { next: to, since: moment, group: Arc::clone(&position.group) };
         }
     }
 
@@ -331,7 +331,6 @@ impl KafkaOracle {
         }
         if let Some(position) = self.work_mut().clients[client].positions.get_mut(&at) {
             position.next = offset + 1;
-            position.is_first = false;
             position.since = moment;
         }
         self.record_read(moment, at, record, offset, findings);

@@ -16,7 +16,7 @@ use super::liveness::{CachedPartition, ClusterLook};
 use super::oracle::{DiskLook, KafkaOracle};
 use crate::{Moment, Oracle};
 
-/// `/controller` and all that hangs on it: the judges of the Kafka cluster of a world.
+/// The judges of the Kafka cluster of a world.
 ///
 /// A clone is a fork: it shares the histories until one side goes on.
 #[derive(Clone, Debug)]
@@ -217,7 +217,6 @@ impl KafkaJudges {
             KafkaFact::RegistrationRefused { session, owner, .. } => {
                 oracle.registration_refused(moment, at, *session, *owner, findings);
             }
-            KafkaFact::Running { .. } => oracle.running(at),
             KafkaFact::SessionExpired { .. } => oracle.broker_session_expired(moment, at),
             KafkaFact::ControllerElected { epoch, .. } => oracle.controls(at, Some(*epoch)),
             KafkaFact::ControllerResigned { .. } => oracle.controls(at, None),
@@ -255,6 +254,7 @@ impl KafkaJudges {
             }
             // Files, messages or ZooKeeper's history say it.
             KafkaFact::Started { .. }
+            | KafkaFact::Running { .. }
             | KafkaFact::OwnRegistrationDeleted { .. }
             | KafkaFact::Stopping { .. }
             | KafkaFact::Stopped { .. }
@@ -320,7 +320,6 @@ impl KafkaJudges {
     ) {
         let oracle = &mut self.oracle;
         match fact {
-            KafkaWorkFact::Stopped { .. } => oracle.client_stopped(at),
             KafkaWorkFact::ProbeSucceeded { .. } => oracle.probed(at),
             KafkaWorkFact::TopicsReady { .. } => oracle.topics_ready(at),
             KafkaWorkFact::RecordSent { record, topic, partition, .. } => {
@@ -364,6 +363,7 @@ impl KafkaJudges {
             }
             KafkaWorkFact::RebalanceFailed { .. } => oracle.rebalanced(at, Some(moment)),
             KafkaWorkFact::Started { .. }
+            | KafkaWorkFact::Stopped { .. }
             | KafkaWorkFact::ProducerBrokersKnown { .. }
             | KafkaWorkFact::ClaimRefused { .. } => {}
         }

@@ -16,8 +16,6 @@ pub(crate) struct Position {
     pub(crate) group: Arc<str>,
     /// The next offset.
     pub(crate) next: i64,
-    /// The consumer has just been put there: by assignment or reset.
-    pub(crate) is_first: bool,
     pub(crate) since: Moment,
 }
 
@@ -25,7 +23,6 @@ pub(crate) struct Position {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct ClientShadow {
     pub(crate) probed: bool,
-    pub(crate) stopped: bool,
     pub(crate) topics_ready: bool,
     /// It gave up to rebalance and waits for something to change.
     pub(crate) gave_up: Option<Moment>,
@@ -83,11 +80,6 @@ impl KafkaOracle {
     /// A client's probe succeeded.
     pub fn probed(&mut self, client: usize) {
         self.work_mut().clients[client].probed = true;
-    }
-
-    /// A client starts nothing new.
-    pub fn client_stopped(&mut self, client: usize) {
-        self.work_mut().clients[client].stopped = true;
     }
 
     /// Every topic is there.

@@ -32,8 +32,6 @@ pub(crate) struct RecordHistory {
     pub(crate) covered_from: Option<i64>,
     /// The highest offset that was consumed.
     consumed_most: Option<i64>,
-    /// Records that were acknowledged by a leader alone, and later found at another offset, or not at all.
-    pub(crate) acked_by_one: u64,
 }
 
 impl RecordHistory {
@@ -80,7 +78,6 @@ impl KafkaOracle {
         }
         if acks != -1 {
             // A leader's word alone: it may be lost, and its offset used again.
-            self.records_mut(at).acked_by_one += 1;
             return;
         }
         self.check_send_order(moment, at, record, offset, sent, findings);

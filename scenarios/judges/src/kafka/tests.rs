@@ -26,7 +26,7 @@ use crate::Moment;
 const PRODUCER: usize = 3;
 const CONSUMER: usize = 4;
 const MEMBERS: [usize; 2] = [5, 6];
-/// An event at which nothing happened yet.
+/// The one segment of the one partition.
 const LOG: &str = "kafka-logs/orders-0/00000000000000000000.log";
 
 fn session(number: i64) -> SessionId {
@@ -229,7 +229,6 @@ impl Stage {
         let epoch = BrokerEpoch(zxid.value().cast_signed());
         let moment = self.moment(broker);
         self.oracle.registered(moment, broker, epoch, by, &mut self.findings);
-        self.oracle.running(broker);
         epoch
     }
 

@@ -54,9 +54,9 @@ fn an_epoch_written_before_its_txns_loses_what_was_acknowledged() {
 }
 
 /// The schedules of four defects of Kafka by hand.
-pub(crate) const HUNT_1211: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-1211.toml");
-const HUNT_7235: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-7235.toml");
-const HUNT_6082: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/kafka-6082.toml");
+pub(crate) const HUNT_1211: &str = "tests/scenarios/kafka-1211.toml";
+const HUNT_7235: &str = "tests/scenarios/kafka-7235.toml";
+const HUNT_6082: &str = "tests/scenarios/kafka-6082.toml";
 
 /// The rules that a seed breaks, in order, when it is not stopped at the first.
 fn rules_broken(name: &str, defect: &str, seed: u64) -> Vec<&'static str> {
@@ -72,10 +72,9 @@ fn a_follower_that_cuts_to_its_high_watermark_loses_what_was_committed() {
     let on = results(HUNT_1211, Some("KAFKA-1211"), 0..4);
     let broken = first_broken(&on);
     assert!(!broken.is_empty() && broken.iter().all(|&(_, id)| id == "L11"), "{broken:?}");
-    let rules = rules_broken(HUNT_1211, "KAFKA-1211", broken[0].0);
-    for rule in ["L11", "E13", "L10"] {
-        assert!(rules.contains(&rule), "{rule} is not among {rules:?}");
-    }
+    let lost = broken.iter().map(|&(seed, _)| rules_broken(HUNT_1211, "KAFKA-1211", seed));
+    let lost: Vec<_> = lost.filter(|rules| rules.starts_with(&["L11", "E13", "L10"])).collect();
+    assert!(!lost.is_empty(), "no seed of {broken:?} loses what was committed");
     assert_eq!(first_broken(&results(HUNT_1211, None, 0..4)), []);
 }
 

@@ -280,7 +280,10 @@ impl KafkaOracle {
                 let partition = self.partition_mut(at);
                 partition.appenders.insert(epoch, appender);
                 // What it lost it writes anew, with the same offsets and the same epoch.
-                partition.forked |= partition.open_loss(broker).is_some();
+                let loss = partition.replicas[broker].loss.as_ref();
+                if loss.is_some_and(|loss| loss.left < loss.end && loss.moment.event > first.moment.event) {
+                    partition.forked = Some(moment);
+                }
                 self.relax_hole(Rule::OneAppender, LEADS_ON, moment);
             }
             Some(first) => {

@@ -142,6 +142,10 @@ impl KafkaOracle {
                 first.holders.iter().filter_map(|it| destroyed(it).map(|loss| self.loss_told(partition, it, &loss)));
             return Some(Verdict { why: ALL_COPIES, is_hole: false, because: because.collect() });
         }
+        if let Some(forked) = partition.forked {
+            let because = vec![(forked, "a leader that had lost records went on in its epoch".to_owned())];
+            return Some(Verdict { why: LEADS_ON, is_hole: true, because });
+        }
         if partition.unknown_to_leader.has(leader) {
             return Some(Verdict { why: UNSEEN_GROWTH, is_hole: true, because: Vec::new() });
         }
@@ -176,7 +180,7 @@ impl KafkaOracle {
         if partition.scrambled.has(broker) {
             return self.relax_hole(Rule::CandidateComplete, CUT_UNDONE, moment);
         }
-        if partition.forked {
+        if partition.forked.is_some() {
             return self.relax_hole(Rule::CandidateComplete, LEADS_ON, moment);
         }
         if let Some(obligation) = partition.open_obligation(broker) {

@@ -261,8 +261,10 @@ impl KafkaOracle {
         for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
             // Nothing repairs a record in the midst of a log.
-            if let Some(zk) = partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty() || partition.forked) {
-                let (moment, why) = (zk.moment, if partition.forked { LEADS_ON } else { CUT_UNDONE });
+            if let Some(zk) =
+                partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty() || partition.forked.is_some())
+            {
+                let (moment, why) = (zk.moment, if partition.forked.is_some() { LEADS_ON } else { CUT_UNDONE });
                 self.relax_hole(Rule::ReplicasEqual, why, moment);
                 continue;
             }

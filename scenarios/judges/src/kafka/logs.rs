@@ -74,7 +74,7 @@ impl KafkaOracle {
         match known {
             Some((chain, _)) if chain == entry.chain => {}
             Some(_) if !partition.scrambled.is_empty() => self.relax_hole(Rule::LogMatching, CUT_UNDONE, moment),
-            Some(_) if partition.forked => self.relax_hole(Rule::LogMatching, LEADS_ON, moment),
+            Some(_) if partition.forked.is_some() => self.relax_hole(Rule::LogMatching, LEADS_ON, moment),
             // What follows a divergence diverges: once says it.
             Some(_) if partition.told.contains(&("L03", broker)) => {}
             Some((_, first)) => {

@@ -197,8 +197,8 @@ pub(crate) struct Partition {
     pub(crate) unknown_to_leader: Brokers,
     /// Replicas to which a loss of power brought back records that had been truncated, in the midst of others perhaps.
     pub(crate) scrambled: Brokers,
-    /// A leader lost records and went on in the same epoch: replicas may differ where they should not.
-    pub(crate) forked: bool,
+    /// When a leader that had lost records went on in the same epoch: replicas may differ where they should not.
+    pub(crate) forked: Option<Moment>,
     /// Findings that were told: the same one is not told at every event that follows.
     pub(crate) told: BTreeSet<(&'static str, BrokerAt)>,
 }
@@ -221,7 +221,7 @@ impl Partition {
             believed: None,
             unknown_to_leader: Brokers::NONE,
             scrambled: Brokers::NONE,
-            forked: false,
+            forked: None,
             told: BTreeSet::new(),
         }
     }

@@ -232,7 +232,7 @@ impl KafkaOracle {
             let is_excused = !(loss.by_power && self.flushes_each(&partition.name.topic));
             return is_excused.then_some(if loss.joined.is_some() { STALE_JOIN } else { LOST_TAIL });
         }
-        if partition.forked {
+        if partition.forked.is_some() {
             return Some(LEADS_ON);
         }
         let epoch = partition.zk.as_ref().map(|zk| zk.state.leader_epoch);

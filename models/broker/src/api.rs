@@ -3,7 +3,6 @@
 //! Absent, and therefore not in the answer to ApiVersions: consumer groups, transactions, and every other API of
 //! [`ApiKey`] that is not a variant of [`Request`].
 
-pub mod assignment;
 mod create_topics;
 mod metadata;
 mod topic_commands;

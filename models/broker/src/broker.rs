@@ -423,12 +423,7 @@ impl Parts<'_> {
             Ask::Answer { to, answer } => self.server.answer(to, answer, cx),
             Ask::Controller(event) => self.controller.put(event, cx),
             Ask::ExpireProcessed => self.zk.on_expire_processed(cx),
-            Ask::MetadataChanged => {
-                if let Some(replicas) = self.replicas.as_mut() {
-                    replicas.on_metadata_changed(cx);
-                }
-                self.topics.on_metadata_changed(cx);
-            }
+            Ask::MetadataChanged => self.topics.on_metadata_changed(cx),
             Ask::Watch(handler) => self.zk.register(handler),
             Ask::Unwatch(handler) => self.zk.unregister(&handler),
             Ask::ControllerStopped => self.lifecycle.on_controller_stopped(cx),

@@ -56,7 +56,7 @@ pub enum Ask {
     Controller(ControllerEvent),
     /// Of ZooKeeper: the Expire event is being processed, so that the session may be made anew (§2.4 step 2).
     ExpireProcessed,
-    /// Of replication and topic commands: partitions in the metadata cache changed (UpdateMetadata was applied).
+    /// Of topic commands: partitions in the metadata cache changed (UpdateMetadata was applied).
     MetadataChanged,
     /// Of ZooKeeper: registers a handler; reads that are sent from now on set its watch. To be asked before the batch whose
     /// reads shall set it.

@@ -258,10 +258,6 @@ impl ReplicaManager {
         }
     }
 
-    /// The metadata cache changed. Nothing follows from it here: roles come by LeaderAndIsr alone, and a fetcher looks its
-    /// leader up when partitions are added to it.
-    pub const fn on_metadata_changed(&mut self, _cx: &mut Cx<'_, '_>) {}
-
     /// A turn of one of its lanes.
     pub fn turn(&mut self, work: ReplicationWork, cx: &mut Cx<'_, '_>) {
         if self.is_stopping {

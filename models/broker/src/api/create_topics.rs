@@ -9,11 +9,10 @@ use jute::client::Response;
 use jute::op::ErrorCode as ZkCode;
 use kafkawire::messages::create_topics_request::CreatableTopic;
 use kafkawire::znode::{self, TopicAssignment, TopicConfig};
-use kafkawire::{BrokerId, ErrorCode, Topic};
+use kafkawire::{AssignmentStart, BadAssignment, BrokerId, Candidate, ErrorCode, Topic, assign_replicas};
 use machine::Purpose;
 
 use crate::BrokerConfig;
-use crate::api::assignment::{Candidate, Unassignable, assign};
 use crate::api::topic_name;
 use crate::cx::Cx;
 use crate::topic_settings::TopicSettings;
@@ -229,16 +228,28 @@ fn assigned(wanted: &CreatableTopic, cx: &mut Cx<'_, '_>) -> Result<BTreeMap<i32
     } else {
         wanted.replication_factor
     };
-    let alive = cx.cache.alive.iter().map(|(&id, broker)| Candidate { id, rack: broker.rack.clone() });
+    let alive = cx.cache.alive.iter().map(|(&broker, alive)| Candidate { broker, rack: alive.rack.clone() });
     let candidates: Vec<Candidate> = alive.collect();
-    let draw = cx.io.draw(ASSIGNMENT);
-    assign(&candidates, partitions, replication_factor, draw).map_err(|why| {
-        let error = match why {
-            Unassignable::NoPartitions => ErrorCode::InvalidPartitions,
-            Unassignable::NoReplicas | Unassignable::TooFewBrokers { .. } => ErrorCode::InvalidReplicationFactor,
-            Unassignable::MissingRacks => ErrorCode::UnknownServerError,
-        };
-        Refusal::new(error, why.to_string())
+    let racks = candidates.iter().filter(|candidate| candidate.rack.is_some()).count();
+    if racks > 0 && racks < candidates.len() {
+        let why = "Not all brokers have rack information for replica rack aware assignment.";
+        return Err(Refusal::new(ErrorCode::UnknownServerError, why));
+    }
+    let mut draw = cx.io.draw(ASSIGNMENT);
+    let mut below = |brokers: usize| if brokers == 0 { 0 } else { draw.index(brokers) };
+    let start = AssignmentStart { index: below(candidates.len()), shift: below(candidates.len()) };
+    assign_replicas(&candidates, partitions, replication_factor, start).map_err(|why| match why {
+        BadAssignment::NoPartitions => {
+            Refusal::new(ErrorCode::InvalidPartitions, "Number of partitions must be larger than 0.")
+        }
+        BadAssignment::ReplicationFactor { wanted: ..=0, .. } => {
+            let why = "Replication factor must be larger than 0.";
+            Refusal::new(ErrorCode::InvalidReplicationFactor, why)
+        }
+        BadAssignment::ReplicationFactor { wanted, brokers } => {
+            let why = format!("Replication factor: {wanted} larger than available brokers: {brokers}.");
+            Refusal::new(ErrorCode::InvalidReplicationFactor, why)
+        }
     })
 }
 

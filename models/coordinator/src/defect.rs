@@ -1,7 +1,5 @@
 //! Historical bugs that can be switched back on, under their public ids (zookeeper.md §13).
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 /// A historical bug: on means the old code path, not an injected failure.
@@ -53,33 +51,7 @@ impl Defect {
 }
 
 /// The defects that are switched on; none by default.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Defects(BTreeSet<Defect>);
-
-impl Defects {
-    /// Whether this defect is on.
-    #[must_use]
-    pub fn has(&self, defect: Defect) -> bool {
-        self.0.contains(&defect)
-    }
-
-    /// Switches a defect on.
-    pub fn insert(&mut self, defect: Defect) {
-        self.0.insert(defect);
-    }
-
-    /// Those that are on, in a fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = Defect> + '_ {
-        self.0.iter().copied()
-    }
-}
-
-impl FromIterator<Defect> for Defects {
-    fn from_iter<I: IntoIterator<Item = Defect>>(defects: I) -> Self {
-        Self(defects.into_iter().collect())
-    }
-}
+pub type Defects = machine::Defects<Defect>;
 
 #[cfg(test)]
 mod tests {

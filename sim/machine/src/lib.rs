@@ -21,6 +21,7 @@
 
 #![warn(missing_docs)]
 
+mod defects;
 mod describe;
 mod digest;
 pub mod disk;
@@ -34,6 +35,7 @@ pub mod rig;
 mod time;
 mod vocabulary;
 
+pub use defects::Defects;
 pub use describe::{Describe, Value, joined};
 pub use digest::{Depth, Digest};
 pub use draw::{Draw, Purpose, RunKey};

@@ -33,8 +33,10 @@ do = {{ kill = {{ target = {{ role = "controller" }} }} }}
         let elected = first(&world, "controller-elected", killed);
         let ready = first(&world, "controller-ready", killed);
         let led = last(&world, "became-leader");
-        let since =
-            |at: Option<Instant>| at.map_or_else(|| "never".to_owned(), |at| at.saturating_since(killed).to_string());
+        let since = |at: Option<Instant>| {
+            let millis = |at: Instant| Span::millis(at.saturating_since(killed).as_millis()).to_string();
+            at.map_or_else(|| "never".to_owned(), millis)
+        };
         row("from the kill to the election of a controller", since(elected));
         row("from the kill to the end of its failover", since(ready));
         row("from the kill to the last partition with a new leader", since(led));

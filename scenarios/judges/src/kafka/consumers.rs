@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::Findings;
-use jute::SessionId;
+use jute::{SessionId, Zxid};
 use kafkawire::TopicPartition;
 
 use super::cluster::KafkaClientKind;
@@ -22,8 +22,44 @@ const ZOMBIE_OFFSET: &str = "a member without the claim overwrote its group's of
 /// Why a reader of ZooKeeper may see the past in spite of its sync.
 const DEPOSED: &str = "the sync was answered while leadership of the ensemble changed: a deposed leader may have answered it (known hole, ZOOKEEPER-2136)";
 
+const AT_THE_LEADER: &str = "the sync was answered by the leader itself, where it is a plain read and does not wait for what is committed and not yet applied (known hole, zookeeper.md §3.11)";
+
+/// An offset of a group, committed.
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    offset: i64,
+    zxid: Zxid,
+    moment: Moment,
+}
+
 /// The offsets of a group in a partition, in the order of zxids.
-type Commits = Chunked<(i64, Moment)>;
+#[derive(Clone, Default, Debug)]
+struct Commits {
+    all: Chunked<Commit>,
+    /// So many of them, from the first on, some client knows of: it was told of the last one's success, or has read it.
+    known: usize,
+}
+
+impl Commits {
+    /// Where an offset stands, at a place or behind it.
+    fn position_from(&self, from: usize, offset: i64) -> Option<usize> {
+        self.all.iter_from(from).position(|it| it.offset == offset).map(|at| from + at)
+    }
+
+    /// A client knows of the commit at a place.
+    fn know(&mut self, at: usize) {
+        self.known = self.known.max(at + 1);
+    }
+}
+
+/// Who leads the ensemble, as far as a reader behind a sync depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Leadership {
+    /// How many leaders there have been.
+    pub(crate) terms: usize,
+    /// The last transaction that the leader has applied, if exactly one server leads.
+    pub(crate) applied: Option<Zxid>,
+}
 
 /// Members of a group that read a partition, and since when.
 type Readers = Vec<(usize, Moment)>;
@@ -31,10 +67,9 @@ type Readers = Vec<(usize, Moment)>;
 /// A read of an offset, under way.
 #[derive(Clone, Copy, Debug)]
 struct Fetching {
-    /// How many commits there were.
+    /// How many commits were known to somebody: it must not find what is older than the last of them.
     from: usize,
-    /// How many leaders the ensemble had had, and whether there was one.
-    ensemble: (usize, bool),
+    ensemble: Leadership,
     moment: Moment,
 }
 
@@ -62,7 +97,7 @@ impl Groups {
     }
 
     fn commits_of(&self, group: &Arc<str>, at: PartitionAt) -> usize {
-        self.commits.get(&(Arc::clone(group), at)).map_or(0, Chunked::len)
+        self.commits.get(&(Arc::clone(group), at)).map_or(0, |it| it.all.len())
     }
 
     /// Whether members of a group ever claimed what they read.
@@ -93,7 +128,7 @@ impl KafkaOracle {
         group: &str,
         partition: &TopicPartition,
         offset: i64,
-        author: SessionId,
+        (author, zxid): (SessionId, Zxid),
         findings: &mut Findings,
     ) {
         let Some(at) = self.place(partition.topic.as_str(), partition.partition) else { return };
@@ -109,8 +144,8 @@ impl KafkaOracle {
         let owner = self.znodes.owners.get(&(group.to_owned(), partition.clone())).copied();
         let group: Arc<str> = Arc::from(group);
         let commits = self.groups_mut().commits.entry((group, at)).or_default();
-        let is_older = commits.last().is_some_and(|&(last, _)| offset < last);
-        commits.push((offset, moment));
+        let is_older = commits.all.last().is_some_and(|last| offset < last.offset);
+        commits.all.push(Commit { offset, zxid, moment });
         if is_older && owner.is_some_and(|owner| owner != author) {
             self.tally.note(ZOMBIE_OFFSET, moment);
         }
@@ -143,9 +178,11 @@ impl KafkaOracle {
             return;
         }
         self.tally.check(Rule::OffsetRegression);
-        let commits = self.groups.commits.get(&(Arc::clone(group), at));
-        let is_there = commits.is_some_and(|commits| commits.iter_from(from).any(|&(it, _)| it == offset));
-        if !is_there {
+        let commits = self.groups_mut().commits.entry((Arc::clone(group), at)).or_default();
+        let position = commits.position_from(from, offset);
+        if let Some(position) = position {
+            commits.know(position);
+        } else {
             let name = &self.partitions[at].name;
             let headline = format!(
                 "{} was told that offset {offset} of group {group} in {name} is written, and no such write is committed",
@@ -156,24 +193,25 @@ impl KafkaOracle {
         }
     }
 
-    /// A consumer begins to read its group's offset. `ensemble`: how many leaders there have been, and whether one leads.
-    pub fn fetch_invoked(
+    /// A consumer begins to read its group's offset.
+    pub(crate) fn fetch_invoked(
         &mut self,
         moment: Moment,
         client: usize,
         group: &Arc<str>,
         topic: &str,
         partition: i32,
-        ensemble: (usize, bool),
+        ensemble: Leadership,
     ) {
         let Some(at) = self.place(topic, partition) else { return };
-        let from = self.groups.commits_of(group, at);
+        let from = self.groups.commits.get(&(Arc::clone(group), at)).map_or(0, |it| it.known);
         self.groups_mut().fetching.insert((client, at), Fetching { from, ensemble, moment });
     }
 
-    /// A consumer has read its group's offset: H15, it is no older than what was committed before.
+    /// A consumer has read its group's offset: H15, it is no older than what somebody knew to be committed before. A commit that
+    /// nobody was told of yet may be seen or not.
     #[expect(clippy::too_many_arguments, reason = "the fact has that many fields")]
-    pub fn offset_fetched(
+    pub(crate) fn offset_fetched(
         &mut self,
         moment: Moment,
         client: usize,
@@ -181,38 +219,40 @@ impl KafkaOracle {
         topic: &str,
         partition: i32,
         offset: i64,
-        ensemble: (usize, bool),
+        ensemble: Leadership,
         findings: &mut Findings,
     ) {
         let Some(at) = self.place(topic, partition) else { return };
         let Some(begun) = self.groups_mut().fetching.remove(&(client, at)) else { return };
         self.tally.check(Rule::OffsetRegression);
-        let commits = self.groups.commits.get(&(Arc::clone(group), at));
         let newest = begun.from.checked_sub(1);
-        let allowed = match (newest, commits) {
-            (None, _) if offset < 0 => true,
-            (from, Some(commits)) => commits.iter_from(from.unwrap_or(0)).any(|&(it, _)| it == offset),
-            (_, None) => false,
-        };
-        if allowed {
-            return;
+        let commits = self.groups_mut().commits.entry((Arc::clone(group), at)).or_default();
+        match (newest, commits.position_from(newest.unwrap_or(0), offset)) {
+            (_, Some(position)) => return commits.know(position),
+            (None, None) if offset < 0 => return,
+            _ => {}
         }
-        let is_of_past = offset < 0 || commits.is_some_and(|commits| commits.iter().any(|&(it, _)| it == offset));
-        if is_of_past && (begun.ensemble != ensemble || !ensemble.1) {
+        let last = newest.and_then(|at| commits.all.get(at).copied());
+        let is_of_past = offset < 0 || commits.position_from(0, offset).is_some();
+        if is_of_past && (begun.ensemble.terms != ensemble.terms || ensemble.applied.is_none()) {
             return self.relax_hole(Rule::OffsetRegression, DEPOSED, moment);
         }
+        if is_of_past && last.is_some_and(|last| begun.ensemble.applied.is_none_or(|applied| applied < last.zxid)) {
+            return self.relax_hole(Rule::OffsetRegression, AT_THE_LEADER, moment);
+        }
         let (name, who) = (self.partitions[at].name.clone(), self.seating.client_name(client).to_owned());
-        let last = newest.and_then(|at| commits?.get(at).copied());
         let found = if offset < 0 { "nothing".to_owned() } else { offset.to_string() };
         let headline = match last {
-            Some((last, _)) => {
-                format!("{who} read {found} as the offset of group {group} in {name}, where {last} had been committed")
+            Some(Commit { offset: last, .. }) => {
+                format!(
+                    "{who} read {found} as the offset of group {group} in {name}, where {last} was known to be committed"
+                )
             }
             None => format!("{who} read {found} as the offset of group {group} in {name}, which nobody has committed"),
         };
         let mut story = Story::new(Rule::OffsetRegression, headline)
             .other(begun.moment, format!("{who} began to read, behind a sync"));
-        if let Some((last, then)) = last {
+        if let Some(Commit { offset: last, moment: then, .. }) = last {
             story = story.promise(then, format!("{last} was committed"));
         }
         let kind = if is_of_past { "offset-regression" } else { "offset-from-nowhere" };

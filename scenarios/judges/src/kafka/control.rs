@@ -66,7 +66,7 @@ impl KafkaOracle {
                     self.check_author(moment, author, "an ISR change notification", false, findings);
                 }
                 Change::Committed { group, partition, offset } => {
-                    self.offset_written(moment, &group, &partition, offset.0, author, findings);
+                    self.offset_written(moment, &group, &partition, offset.0, (author, zxid), findings);
                 }
                 Change::Claim { .. } | Change::ClaimGone { .. } => {}
             }

@@ -12,6 +12,7 @@ use world::{Fact, Kind, Node, Packet, Topology};
 use zkclient::ZkClientFact;
 
 use super::cluster::{BrokerAt, Cluster, KafkaBroker, KafkaClientKind, KafkaClientSeat, Seat};
+use super::consumers::Leadership;
 use super::liveness::{CachedPartition, ClusterLook};
 use super::oracle::{DiskLook, KafkaOracle};
 use crate::{Moment, Oracle};
@@ -370,10 +371,10 @@ impl KafkaJudges {
     }
 }
 
-/// How many leaders the ensemble has had, and whether exactly one leads.
-fn leadership(zookeeper: &Oracle) -> (usize, bool) {
-    let leading = zookeeper.servers.iter().filter(|server| server.leads.is_some()).count();
-    (zookeeper.leaders.len(), leading == 1)
+fn leadership(zookeeper: &Oracle) -> Leadership {
+    let mut leading = zookeeper.servers.iter().filter(|server| server.leads.is_some());
+    let leader = leading.next().filter(|_| leading.next().is_none());
+    Leadership { terms: zookeeper.leaders.len(), applied: leader.map(|it| it.memory.last(&zookeeper.canon)) }
 }
 
 /// Looks at hosts.

@@ -135,7 +135,8 @@ impl KafkaOracle {
         let counts = |loss: &Loss| !(loss.by_power && flushes);
         let destroyed = |broker: BrokerAt| {
             let is_gone = partition.has(broker) <= has;
-            partition.replicas[broker].loss.filter(|loss| is_gone && counts(loss))
+            let is_later = |loss: &Loss| loss.moment.event >= first.moment.event;
+            partition.replicas[broker].loss.filter(|loss| is_gone && counts(loss) && is_later(loss))
         };
         if !first.holders.is_empty() && first.holders.iter().all(|holder| destroyed(holder).is_some()) {
             let because =

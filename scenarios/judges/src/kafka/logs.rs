@@ -319,7 +319,8 @@ impl KafkaOracle {
         let replica = &mut self.partition_mut(at).replicas[broker];
         replica.log = log;
         replica.flushed = replica.flushed.min(left);
-        if has < had {
+        // What a member of the ISR lost before it was committed counts too: its leader may know already that it has it.
+        if has < had || (left < end && isr.has(broker)) {
             // An older loss that is not made good yet had more.
             let older = replica.loss.filter(|loss| loss.had > had);
             let loss = Loss { moment, had, end, left, isr, by_power, joined: None };

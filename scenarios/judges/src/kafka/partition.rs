@@ -59,6 +59,11 @@ impl Canon {
         self.0.get(at)
     }
 
+    /// How many batches lie wholly below an offset.
+    pub(crate) fn count_below(&self, offset: i64) -> usize {
+        self.0.partition_point(|it| it.last < offset)
+    }
+
     /// The committed batch that begins at an offset.
     pub(crate) fn at(&self, base: i64) -> Option<&Canonical> {
         let at = self.0.partition_point(|it| it.base < base);
@@ -244,7 +249,9 @@ impl Partition {
     /// The loss from which a replica has not recovered yet, as far as committed records go.
     pub(crate) fn open_loss(&self, broker: BrokerAt) -> Option<&Loss> {
         let loss = self.replicas[broker].loss.as_ref()?;
-        let needs = loss.had.min(self.canon.len());
+        // A member of the ISR had told its leader of what it lost: that may have been committed on its word since.
+        let told = if loss.isr.has(broker) { self.canon.count_below(loss.end) } else { 0 };
+        let needs = loss.had.max(told).min(self.canon.len());
         (self.has(broker) < needs).then_some(loss)
     }
 

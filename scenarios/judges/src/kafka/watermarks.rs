@@ -123,7 +123,7 @@ impl KafkaOracle {
         let lacking: Vec<BrokerAt> =
             partition.isr().without(Brokers::of(leader)).iter().filter(|&it| lacks(it)).collect();
         for broker in lacking {
-            if let Some(why) = self.excused_member(at, broker) {
+            if let Some(why) = self.excused_member(at, broker, offset) {
                 self.relax_hole(Rule::HighWatermarkNeedsQuorum, why, moment);
                 continue;
             }
@@ -201,7 +201,7 @@ impl KafkaOracle {
         if has >= partition.canon.len() || !self.is_up(broker) {
             return;
         }
-        if let Some(why) = self.excused_member(at, broker) {
+        if let Some(why) = self.excused_member(at, broker, self.partitions[at].canon.end()) {
             if why == UNSEEN_GROWTH {
                 let partition = self.partition_mut(at);
                 partition.unknown_to_leader = partition.unknown_to_leader.with(broker);
@@ -226,7 +226,7 @@ impl KafkaOracle {
     }
 
     /// Why a member of the ISR may lack committed records; none if it may not.
-    fn excused_member(&self, at: PartitionAt, broker: BrokerAt) -> Option<&'static str> {
+    fn excused_member(&self, at: PartitionAt, broker: BrokerAt, offset: i64) -> Option<&'static str> {
         let partition = &self.partitions[at];
         if let Some(loss) = partition.open_loss(broker) {
             let is_excused = !(loss.by_power && self.flushes_each(&partition.name.topic));
@@ -234,6 +234,13 @@ impl KafkaOracle {
         }
         if partition.forked.is_some() {
             return Some(LEADS_ON);
+        }
+        // The leader counts what the member told it before its power went: it lost that, committed or not.
+        let replica = &partition.replicas[broker];
+        let told = replica.loss.filter(|loss| loss.isr.has(broker) && loss.left < offset && offset <= loss.end);
+        if let Some(loss) = told.filter(|_| replica.log.end() < offset) {
+            let is_excused = !(loss.by_power && self.flushes_each(&partition.name.topic));
+            return is_excused.then_some(LOST_TAIL);
         }
         let epoch = partition.zk.as_ref().map(|zk| zk.state.leader_epoch);
         let is_unseen = partition.believed.is_some_and(|(of, isr)| Some(of) == epoch && !isr.has(broker));

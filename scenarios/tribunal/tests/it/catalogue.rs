@@ -96,6 +96,14 @@ fn seeds_that_once_failed_hold() {
         ("leader-pause", 594),
         // coordinator: watches_of_a_connection_that_is_gone_are_neither_told_nor_set
         ("session-expiry", 18),
+        // judges: what the leader of E21's hole leaves behind when an UpdateMetadata overtakes
+        ("broker-isolated", 4),
+        // judges: a leader that lost records and leads on in its epoch
+        ("broker-power-loss", 55),
+        // judges: l08_knows_what_a_member_had_told_before_it_lost_power
+        ("broker-power-loss", 296),
+        // judges: h15_takes_a_commit_that_nobody_knows_of_as_unknown
+        ("zookeeper-consumer-rebalance", 351),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

@@ -1,6 +1,7 @@
 //! H01, H03, H04, H05, H10, H11, H12, H15, G09, G14.
 
 use super::*;
+use crate::kafka::consumers::Leadership;
 
 const NONE: [&str; 0] = [];
 const P: usize = PRODUCER - 3;
@@ -180,14 +181,26 @@ fn g09_fires_when_a_commit_is_beyond_what_was_ever_committed() {
     assert_eq!(stage.fired(), ["G09"]);
 }
 
-/// A consumer reads its group's offset while the ensemble has had so many leaders.
-fn fetch(stage: &mut Stage, between: impl FnOnce(&mut Stage), found: i64, leaders: [usize; 2]) {
+/// A consumer's write of its offset succeeds.
+fn told(stage: &mut Stage, offset: i64) {
+    stage.oracle.commit_invoked(C, 1, &group(), "orders", 0);
+    commit_offset(stage, session(5), offset);
     let moment = stage.moment(CONSUMER);
-    stage.oracle.fetch_invoked(moment, C, &group(), "orders", 0, (leaders[0], true));
+    stage.oracle.commit_completed(moment, C, 1, &group(), "orders", 0, offset, true, &mut stage.findings);
+}
+
+/// A consumer reads its group's offset while the ensemble has had so many leaders, the first of which had applied that.
+fn fetch_from(stage: &mut Stage, applied: Zxid, between: impl FnOnce(&mut Stage), found: i64, terms: [usize; 2]) {
+    let moment = stage.moment(CONSUMER);
+    let leadership = |terms| Leadership { terms, applied: Some(applied) };
+    stage.oracle.fetch_invoked(moment, C, &group(), "orders", 0, leadership(terms[0]));
     between(stage);
     let moment = stage.moment(CONSUMER);
-    let ensemble = (leaders[1], true);
-    stage.oracle.offset_fetched(moment, C, &group(), "orders", 0, found, ensemble, &mut stage.findings);
+    stage.oracle.offset_fetched(moment, C, &group(), "orders", 0, found, leadership(terms[1]), &mut stage.findings);
+}
+
+fn fetch(stage: &mut Stage, between: impl FnOnce(&mut Stage), found: i64, terms: [usize; 2]) {
+    fetch_from(stage, Zxid::new(PeerEpoch::new(9), 0), between, found, terms);
 }
 
 #[test]
@@ -195,11 +208,11 @@ fn h15_fires_when_a_group_starts_from_an_older_commit() {
     let mut stage = Stage::led();
     stage.commit_records(9);
     fetch(&mut stage, |_| {}, -1, [1, 1]);
-    commit_offset(&mut stage, session(5), 3);
-    commit_offset(&mut stage, session(5), 6);
+    told(&mut stage, 3);
+    told(&mut stage, 6);
     fetch(&mut stage, |_| {}, 6, [1, 1]);
-    fetch(&mut stage, |stage| commit_offset(stage, session(5), 8), 6, [1, 1]);
-    fetch(&mut stage, |stage| commit_offset(stage, session(5), 5), 5, [1, 1]);
+    fetch(&mut stage, |stage| told(stage, 8), 6, [1, 1]);
+    fetch(&mut stage, |stage| told(stage, 5), 5, [1, 1]);
     assert_eq!(stage.fired(), NONE, "a commit meanwhile may be seen or not; a smaller number is no regression");
     fetch(&mut stage, |_| {}, 6, [1, 1]);
     assert_eq!(stage.only().invariant, "H15");
@@ -208,6 +221,23 @@ fn h15_fires_when_a_group_starts_from_an_older_commit() {
     assert_eq!(stage.fired(), ["H15"; 3], "from nowhere, and nothing");
     fetch(&mut stage, |_| {}, 6, [1, 2]);
     assert_eq!((stage.fired().len(), stage.relaxed("H15")), (3, 1), "a deposed leader may have answered the sync");
+    fetch_from(&mut stage, Zxid::ZERO, |_| {}, 6, [1, 1]);
+    assert_eq!((stage.fired().len(), stage.relaxed("H15")), (3, 2), "a leader does not wait for itself");
+}
+
+/// Found by zookeeper-consumer-rebalance, seed 351: the leader had committed the newer offset when the read began, and had
+/// told nobody yet.
+#[test]
+fn h15_takes_a_commit_that_nobody_knows_of_as_unknown() {
+    let mut stage = Stage::led();
+    stage.commit_records(9);
+    told(&mut stage, 3);
+    commit_offset(&mut stage, session(5), 6);
+    fetch(&mut stage, |_| {}, 3, [1, 1]);
+    assert_eq!(stage.fired(), NONE);
+    fetch(&mut stage, |_| {}, 6, [1, 1]);
+    fetch(&mut stage, |_| {}, 3, [1, 1]);
+    assert_eq!(stage.only().invariant, "H15", "who has read it knows it");
 }
 
 #[test]

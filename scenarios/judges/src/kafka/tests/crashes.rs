@@ -223,3 +223,23 @@ fn a_member_that_lost_its_tail_is_no_lie_of_the_isr() {
     assert_eq!(stage.fired(), NONE);
     assert!(stage.relaxed("L08") > 0 && stage.relaxed("E13") > 0);
 }
+
+/// Found by broker-power-loss, seed 296: the member had fetched behind the record, so its leader counts on it.
+#[test]
+fn l08_knows_what_a_member_had_told_before_it_lost_power() {
+    let run = |told: bool| {
+        let mut stage = promised();
+        stage.sync_log(2);
+        stage.append(0, true, 2, 0, "a");
+        stage.append(1, false, 2, 0, "a");
+        if told {
+            stage.append(2, false, 2, 0, "a");
+        }
+        stage.lose_power(2);
+        stage.high_watermark(0, true, 0, 3);
+        stage
+    };
+    let stage = run(true);
+    assert_eq!((stage.fired(), stage.relaxed("L08")), (vec![], 1));
+    assert_eq!(run(false).fired(), ["L08"], "what it never had it cannot have lost");
+}

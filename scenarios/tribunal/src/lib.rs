@@ -14,10 +14,12 @@ mod catalogue;
 mod check;
 mod prepared;
 pub mod report;
+mod repro;
 mod source;
 mod story;
 
 pub use catalogue::{Entry, SCENARIOS, find};
 pub use check::{Seed, campaign, check, one, seeds};
-pub use prepared::{Changes, JudgedWorld, Prepared, Run, Watch, is_running_a_world};
+pub use prepared::{Changes, Given, GivenFile, JudgedWorld, Prepared, Run, Watch, is_running_a_world, run_to_end};
+pub use repro::{Expected, Repro};
 pub use source::{Source, read};

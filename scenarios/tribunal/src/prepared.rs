@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::{Catalogue, Options, Outcome, Plan, ScheduleFault, When, World, check_schedule};
+use engine::{Catalogue, Options, Outcome, Plan, Rule, ScheduleFault, When, World, check_schedule};
 use judges::Court;
 use machine::{Depth, Describe, Digest, Machine as _};
+use serde::{Deserialize, Serialize};
 use world::{
     ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, Properties, Scenario,
-    ServerProperties, Setup, ZooCfg, did_you_mean, load_with,
+    ServerProperties, Setup, ZooCfg, check_scenario, did_you_mean, load_with,
 };
 
 use crate::source::Source;
@@ -43,6 +44,31 @@ pub struct Changes {
     pub strict_config: bool,
 }
 
+/// A configuration file as it was given: its path and its text.
+pub type GivenFile = (String, String);
+
+/// The configuration files as they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// A `zoo.cfg`.
+    pub zoo_cfg: Option<GivenFile>,
+    /// A `server.properties`.
+    pub server_properties: Option<GivenFile>,
+}
+
+impl Given {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in one of them.
+    fn parse(&self) -> Result<Files, BadInput> {
+        let zoo_cfg = self.zoo_cfg.as_ref().map(|(name, text)| ZooCfg::parse(name, text));
+        let properties = self.server_properties.as_ref().map(|(name, text)| ServerProperties::parse(name, text));
+        Ok(Files { zoo_cfg: zoo_cfg.transpose()?, server_properties: properties.transpose()? })
+    }
+}
+
 /// A scenario, loaded and checked.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -50,9 +76,15 @@ pub struct Prepared {
     pub name: String,
     /// The scenario.
     pub scenario: Scenario,
-    /// The configuration files, if there are any.
+    /// The configuration files as they were given.
+    pub given: Given,
+    /// The same, read.
     pub files: Files,
-    /// The arguments behind the scenario's name that make it this one.
+    /// The schedule, if it is not the one that scenario and nemesis draw.
+    pub schedule: Option<Vec<Rule>>,
+    /// The words behind `tribunal` that run it: `run` and the scenario, or `replay` and a file.
+    pub words: String,
+    /// The arguments behind them that make it this one.
     pub arguments: String,
 }
 
@@ -109,20 +141,24 @@ impl Prepared {
             sets.push(format!("cluster.defects=[{}]", quoted.join(", ")));
         }
         let scenario = load_with(&source.name, &source.text, &sets)?;
-        let file = |given: &Option<(String, String)>, named: &Option<String>| match (given, named) {
+        let file = |given: &Option<GivenFile>, named: &Option<String>| match (given, named) {
             (Some(given), _) => Ok(Some(given.clone())),
             (None, Some(named)) => source.beside(named).map(Some),
             (None, None) => Ok(None),
         };
-        let zoo_cfg = file(&changes.zoo_cfg, &scenario.cluster.zoo_cfg)?;
-        let server_properties = file(&changes.server_properties, &scenario.cluster.server_properties)?;
-        let files = Files {
-            zoo_cfg: zoo_cfg.map(|(name, text)| ZooCfg::parse(&name, &text)).transpose()?,
-            server_properties: server_properties
-                .map(|(name, text)| ServerProperties::parse(&name, &text))
-                .transpose()?,
+        let given = Given {
+            zoo_cfg: file(&changes.zoo_cfg, &scenario.cluster.zoo_cfg)?,
+            server_properties: file(&changes.server_properties, &scenario.cluster.server_properties)?,
         };
-        let prepared = Self { name: source.name.clone(), scenario, files, arguments: arguments(changes) };
+        let prepared = Self {
+            name: source.name.clone(),
+            scenario,
+            files: given.parse()?,
+            given,
+            schedule: None,
+            words: format!("run {}", source.name),
+            arguments: arguments(changes),
+        };
         if changes.strict_config
             && let Some((properties, remark)) =
                 prepared.configuration().find_map(|properties| Some((properties, properties.unknown.first()?)))
@@ -130,8 +166,38 @@ impl Prepared {
             let what = format!("the key {} is {}", remark.key, remark.text);
             return Err(BadInput::new(&properties.file, Some(remark.line), what));
         }
-        prepared.check(source)?;
+        prepared.check(&source.text)?;
         Ok(prepared)
+    }
+
+    /// A scenario that is a value already, with its files and its schedule; all of it is checked.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn of(
+        name: String,
+        scenario: Scenario,
+        given: Given,
+        schedule: Option<Vec<Rule>>,
+        words: String,
+    ) -> Result<Self, BadInput> {
+        check_scenario(&name, &scenario)?;
+        let files = given.parse()?;
+        let prepared = Self { name, scenario, given, files, schedule, words, arguments: String::new() };
+        prepared.check("")?;
+        Ok(prepared)
+    }
+
+    /// Draws the setup of a seed.
+    ///
+    /// # Errors
+    /// If scenario and configuration files contradict each other.
+    pub fn setup(&self, seed: u64) -> Result<Setup, BadInput> {
+        let mut setup = Setup::draw(&self.scenario, &self.files, seed)?;
+        if let Some(schedule) = &self.schedule {
+            setup.schedule.clone_from(schedule);
+        }
+        Ok(setup)
     }
 
     /// The lines of the configuration files.
@@ -141,7 +207,7 @@ impl Prepared {
     }
 
     /// Holds the schedule against what there is: facts, roles, hosts and groups.
-    fn check(&self, source: &Source) -> Result<(), BadInput> {
+    fn check(&self, text: &str) -> Result<(), BadInput> {
         // Hosts depend on the seed where the file leaves the size open; names are checked against the largest.
         let most = *self.scenario.cluster.coordinators.choices().iter().max().expect("checked when it was loaded");
         let mut largest = self.scenario.clone();
@@ -150,9 +216,8 @@ impl Prepared {
         largest.cluster.brokers = world::OneOf::Exactly(most);
         let setup = Setup::draw(&largest, &self.files, 0)?;
         let catalogue = catalogue(&setup);
-        check_schedule(&self.scenario.faults, &catalogue).map_err(|error| {
-            let line = source
-                .text
+        check_schedule(self.schedule.as_ref().unwrap_or(&self.scenario.faults), &catalogue).map_err(|error| {
+            let line = text
                 .lines()
                 .enumerate()
                 .filter(|(_, line)| line.trim_start().starts_with("[[faults]]"))
@@ -176,7 +241,7 @@ impl Prepared {
     /// # Errors
     /// If scenario and configuration files contradict each other.
     pub fn world(&self, seed: u64, watch: Watch) -> Result<(Setup, JudgedWorld), BadInput> {
-        let setup = Setup::draw(&self.scenario, &self.files, seed)?;
+        let setup = self.setup(seed)?;
         let situations = setup.schedule.iter().filter_map(|rule| match &rule.when {
             When::Fact(trigger) => Some(trigger.fact.clone()),
             When::At(_) => None,
@@ -198,11 +263,7 @@ impl Prepared {
     /// If scenario and configuration files contradict each other.
     pub fn run(&self, seed: u64, watch: Watch) -> Result<Run, BadInput> {
         let (setup, mut world) = self.world(seed, watch)?;
-        let plan =
-            Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget: STEP_BUDGET };
-        RUNNING.fetch_add(1, Ordering::SeqCst);
-        let outcome = world.run(&plan);
-        RUNNING.fetch_sub(1, Ordering::SeqCst);
+        let outcome = run_to_end(&mut world, &setup);
         Ok(Run { setup, watch, outcome, world: Box::new(world) })
     }
 
@@ -210,7 +271,8 @@ impl Prepared {
     #[must_use]
     pub fn command(&self, seed: u64, watch: Watch) -> String {
         let keep_going = if watch.keep_going { " --keep-going" } else { "" };
-        format!("tribunal run {} --seed {seed}{}{keep_going}", self.name, self.arguments)
+        let seed = if self.schedule.is_some() { String::new() } else { format!(" --seed {seed}") };
+        format!("tribunal {}{seed}{}{keep_going}", self.words, self.arguments)
     }
 
     /// A digest of scenario and configuration: if it differs, so may the run.
@@ -221,8 +283,20 @@ impl Prepared {
         if self.files != Files::default() {
             digest.text(&format!("{:?}", self.files));
         }
+        if let Some(schedule) = &self.schedule {
+            digest.text(&format!("{schedule:?}"));
+        }
         digest.value()
     }
+}
+
+/// Runs a world as its setup says: faults, heal, settle. Panics inside it are findings.
+pub fn run_to_end(world: &mut JudgedWorld, setup: &Setup) -> Outcome {
+    let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget: STEP_BUDGET };
+    RUNNING.fetch_add(1, Ordering::SeqCst);
+    let outcome = world.run(&plan);
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    outcome
 }
 
 /// What a schedule may name in such a world.

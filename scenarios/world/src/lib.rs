@@ -20,7 +20,7 @@ pub use place::{BadInput, did_you_mean, nearest};
 pub use properties::{Properties, Remark};
 pub use scenario::{
     Acks, Balance, Clocks, Cluster, CreateTopics, Disk, Family, KeyValue, Keys, Kind, Nemesis, Network, OneOf, Reset,
-    Scenario, Topic, Wire, Workload, load, load_with,
+    Scenario, Topic, Wire, Workload, check_scenario, load, load_with,
 };
 pub use server_properties::ServerProperties;
 pub use topology::{CLIENTS, COORDINATORS, Client, Files, Server, Setup, Topology};

@@ -9,7 +9,7 @@ mod sections;
 mod workload;
 
 pub(crate) use load::text_of;
-pub use load::{load, load_with};
+pub use load::{check_scenario, load, load_with};
 pub use sections::{Clocks, Cluster, CreateTopics, Disk, KeyValue, Keys, Network, OneOf, Scenario, Topic, Wire};
 pub use workload::{Acks, Balance, Kind, Reset, Workload};
 

@@ -61,6 +61,14 @@ fn with_hint(bad: BadInput, message: &str) -> BadInput {
     }
 }
 
+/// Checks a scenario that did not come from a text.
+///
+/// # Errors
+/// The first thing that is wrong in it; there are no lines to name.
+pub fn check_scenario(name: &str, scenario: &Scenario) -> Result<(), BadInput> {
+    check(name, "", scenario)
+}
+
 fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
     let line = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).map(|at| at + 1);
     let choices = scenario.cluster.coordinators.choices();

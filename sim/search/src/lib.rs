@@ -1,0 +1,3 @@
+//! Finding, reproducing and explaining failures of engine scenarios. It knows no protocol.
+
+#![warn(missing_docs)]

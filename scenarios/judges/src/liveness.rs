@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use engine::Findings;
-use jute::SessionId;
+use jute::{SessionId, Zxid};
 use machine::{HostId, Instant};
 
 use crate::oracle::Oracle;
@@ -151,9 +151,15 @@ impl Oracle {
         {
             self.tally.check(Rule::NoAckedLoss);
             let canon = Arc::clone(&self.canon);
-            let contains = self.server_mut(voter).align(&canon).contains;
+            let server = self.server_mut(voter);
+            let contains = server.align(&canon).contains;
+            // A quorum commits without its leader's disk: what that proposed itself may still be on its way there.
+            let is_on_its_way = |zxid: Zxid| {
+                zxid.epoch() == epoch && zxid > server.last_on_disk() && zxid <= server.memory.last(&canon)
+            };
+            let is_lost = canon.get(contains).is_some_and(|first| !is_on_its_way(first.zxid));
             drop(canon);
-            if contains < self.canon.len() {
+            if is_lost {
                 self.lost(now, voter, epoch, contains, findings);
             }
         }

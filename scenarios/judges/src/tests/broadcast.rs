@@ -324,3 +324,26 @@ fn situations_of_a_proposal_arise_once_each() {
         assert_eq!(arisen, 1, "{kind}");
     }
 }
+
+/// Found by controller-crash, seed 622: the run ended while the leader's own log was still behind the quorum.
+#[test]
+fn a_leader_may_have_on_its_way_to_disk_what_its_quorum_committed() {
+    let run = |applied: bool| {
+        let mut stage = Stage::led();
+        let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
+        for voter in 1..3 {
+            stage.propose(0, voter, &entry);
+            stage.log_and_sync(voter, &entry);
+            stage.pass(voter, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
+        }
+        stage.say_committed(0, zxid(1, 3));
+        if applied {
+            stage.apply(0, zxid(1, 3));
+        }
+        let moment = stage.moment(0);
+        stage.oracle.finish(moment, &mut stage.findings);
+        stage.fired()
+    };
+    assert_eq!(run(true), Vec::<&str>::new());
+    assert_eq!(run(false), ["C08"], "it has it nowhere");
+}

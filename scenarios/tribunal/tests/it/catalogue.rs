@@ -104,6 +104,8 @@ fn seeds_that_once_failed_hold() {
         ("broker-power-loss", 296),
         // judges: h15_takes_a_commit_that_nobody_knows_of_as_unknown
         ("zookeeper-consumer-rebalance", 351),
+        // judges: a_leader_may_have_on_its_way_to_disk_what_its_quorum_committed
+        ("controller-crash", 622),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

@@ -113,14 +113,13 @@ impl Machine for Broker {
             return None;
         }
         let replicas = self.replicas.as_ref().and_then(ReplicaManager::next_wake);
-        let parts = [
+        Instant::earliest([
             self.zk.next_wake(),
             self.controller.next_wake(),
             replicas,
             self.topics.next_wake(),
             self.lifecycle.next_wake(),
-        ];
-        parts.into_iter().flatten().min()
+        ])
     }
 
     fn check_invariants(&self) {

@@ -216,7 +216,7 @@ impl Controller {
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
         // A channel per broker: few.
-        self.channels.next_wake().into_iter().chain(self.rebalance_at).min()
+        Instant::earliest([self.channels.next_wake(), self.rebalance_at])
     }
 
     /// Panics if it contradicts itself.

@@ -192,19 +192,18 @@ impl ReplicaManager {
     }
 
     fn log_of(&self, slot: Slot) -> &Log {
-        let partition = self.partitions.get(slot).expect("the partition is hosted");
-        self.logs.log(partition.tp()).expect("the partition has a log")
+        self.logs.at(self.partitions.get(slot).expect("the partition is hosted").log_in_use())
     }
 
     /// Raises the high watermark of a partition that is led here as far as the followers allow (§5.4); true if it rose.
     fn raise_high_watermark(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> bool {
         let Some(partition) = self.partitions.get(slot) else { return false };
-        let log = self.log_of(slot);
+        let log = self.logs.at(partition.log_in_use());
         let lag_max = cx.config().replica_lag_time_max;
         let committed = partition.committed(log.log_end(), lag_max, cx.io.now());
         let Some(committed) = committed.filter(|&committed| committed > log.high_watermark()) else { return false };
         let tp = partition.tp();
-        self.logs.log_mut(tp).expect("a leader has a log").set_high_watermark(committed);
+        self.logs.at_mut(partition.log_in_use()).set_high_watermark(committed);
         cx.io.state(KafkaFact::HighWatermark {
             broker: cx.image.config.broker_id,
             topic: tp.topic.clone(),
@@ -375,14 +374,13 @@ impl ReplicaManager {
     /// When it next wants to be woken.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        let due = [
+        Instant::earliest([
             self.schedule.next_due(),
             self.produces.next_deadline(),
             self.fetches.next_deadline(),
             self.logs.next_wake(),
             self.fetchers.next_wake(),
-        ];
-        due.into_iter().flatten().min()
+        ])
     }
 
     /// Panics if it contradicts itself.
@@ -391,11 +389,11 @@ impl ReplicaManager {
         self.produces.check_invariants();
         self.fetches.check_invariants();
         for (slot, partition) in self.partitions.iter() {
-            let Some(log) = self.logs.log(partition.tp()) else {
-                assert!(!partition.has_log(), "{}: its log is gone", partition.tp());
+            let Some(log) = partition.log() else {
+                assert_eq!(*partition.role(), Role::None, "{}: a role without a log", partition.tp());
                 continue;
             };
-            partition.check_invariants(log, self.me);
+            partition.check_invariants(self.logs.at(log), self.me);
             let is_led = partition.leading().is_some();
             assert!(!(is_led && self.fetchers.follow(slot)), "{}: led and followed at once", partition.tp());
         }

@@ -24,6 +24,18 @@ pub struct LogConfig {
     pub max_message_bytes: u64,
     /// `file.delete.delay.ms`: how long a deleted file keeps its bytes under another name.
     pub file_delete_delay: Span,
+    /// No key of Kafka's: what this log does wrong on purpose.
+    #[serde(default)]
+    pub mutant: LogMutant,
+}
+
+/// What a log may be made to do wrong, to see whether anybody notices (invariants-and-faults.md §5.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LogMutant {
+    /// M27: every start counts as one after a clean shutdown.
+    pub trusts_the_disk: bool,
+    /// M28: CRCs are not checked.
+    pub skips_crc: bool,
 }
 
 /// A value below the least that Kafka accepts.
@@ -49,6 +61,7 @@ impl LogConfig {
             flush_ms: i64::MAX,
             max_message_bytes: 1_048_588,
             file_delete_delay: Span::secs(60),
+            mutant: LogMutant { trusts_the_disk: false, skips_crc: false },
         }
     }
 

@@ -14,6 +14,7 @@ use crate::layout::{
     TIME_INDEX, base_offset,
 };
 use crate::log_manager::LogManager;
+use crate::log_table::LogTable;
 use crate::segment::Segment;
 use crate::{BadMetaProperties, CommitLogMark, EpochCache, Log, LogConfig, MetaProperties, meta_properties};
 
@@ -91,6 +92,7 @@ impl Loading {
             Err(DiskError::NotFound) => false,
             Err(error @ (DiskError::Io | DiskError::NoSpace)) => return Err(error.into()),
         };
+        let clean = clean || config.mutant.trusts_the_disk;
         if clean {
             io.reach(CommitLogMark::CleanStart);
         }
@@ -113,7 +115,7 @@ impl Loading {
         let manager = LogManager {
             dir: Arc::from(dir),
             config: Arc::new(config.clone()),
-            logs: Arc::default(),
+            logs: LogTable::default(),
             desk,
             high_watermarks: read_or_fail(io.disk(), format!("{dir}/{HIGH_WATERMARKS}"))?,
             recovery_points: read_or_default(io.disk(), format!("{dir}/{RECOVERY_POINTS}"))?,
@@ -167,7 +169,7 @@ impl Loading {
             recovery_point: log.recovery_point,
             cut,
         };
-        Arc::make_mut(&mut self.manager.logs).insert(log.tp.clone(), Arc::new(log));
+        self.manager.logs.insert(log);
         Ok(Some(loaded))
     }
 

@@ -2,7 +2,6 @@
 
 mod shutdown;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafkawire::{Offset, TopicPartition};
@@ -13,8 +12,9 @@ use crate::checkpoint::{CheckpointFile, Offsets};
 use crate::desk::{Desk, Owner};
 use crate::layout::{LEADER_EPOCHS, deleted_dir};
 pub(crate) use crate::log_manager::shutdown::Shutdown;
+use crate::log_table::LogTable;
 use crate::segment::Segment;
-use crate::{EpochCache, Log, LogConfig, LogMut, MetaProperties, Truncated};
+use crate::{EpochCache, Log, LogConfig, LogId, LogMut, MetaProperties, Truncated};
 
 /// The id in the name of a deleted partition's directory.
 const DELETED_ID: Purpose = Purpose::new("log-deleted-id");
@@ -28,7 +28,7 @@ const DELETED_ID: Purpose = Purpose::new("log-deleted-id");
 pub struct LogManager {
     pub(crate) dir: Arc<str>,
     pub(crate) config: Arc<LogConfig>,
-    pub(crate) logs: Arc<Logs>,
+    pub(crate) logs: LogTable,
     pub(crate) desk: Desk,
     pub(crate) high_watermarks: CheckpointFile<Offsets>,
     pub(crate) recovery_points: CheckpointFile<Offsets>,
@@ -39,18 +39,16 @@ pub struct LogManager {
     pub(crate) shutdown: Shutdown,
 }
 
-type Logs = BTreeMap<TopicPartition, Arc<Log>>;
-
-fn high_watermarks_of(logs: &Logs) -> Offsets {
+fn high_watermarks_of(logs: &LogTable) -> Offsets {
     let hosted = logs.iter().filter(|(_, log)| log.is_hosted);
     hosted.map(|(tp, log)| (tp.clone(), log.high_watermark)).collect()
 }
 
-fn recovery_points_of(logs: &Logs) -> Offsets {
+fn recovery_points_of(logs: &LogTable) -> Offsets {
     logs.iter().map(|(tp, log)| (tp.clone(), log.recovery_point)).collect()
 }
 
-fn log_starts_of(logs: &Logs) -> Offsets {
+fn log_starts_of(logs: &LogTable) -> Offsets {
     let inside = logs.iter().filter(|(_, log)| log.log_start > log.segment(0).base);
     inside.map(|(tp, log)| (tp.clone(), log.log_start)).collect()
 }
@@ -75,18 +73,42 @@ impl LogManager {
     /// The log of a partition.
     #[must_use]
     pub fn log(&self, tp: &TopicPartition) -> Option<&Log> {
-        self.logs.get(tp).map(|log| &**log)
+        self.logs.get(self.logs.find(tp)?)
     }
 
     /// The log of a partition, to be changed.
     pub fn log_mut(&mut self, tp: &TopicPartition) -> Option<LogMut<'_>> {
-        let log = Arc::make_mut(Arc::make_mut(&mut self.logs).get_mut(tp)?);
+        let log = self.logs.get_mut(self.logs.find(tp)?)?;
         Some(LogMut { log, desk: &mut self.desk })
+    }
+
+    /// The id of a partition's log, for [`at`](Self::at) and [`at_mut`](Self::at_mut).
+    #[must_use]
+    pub fn find(&self, tp: &TopicPartition) -> Option<LogId> {
+        self.logs.find(tp)
+    }
+
+    /// The log of that id.
+    ///
+    /// # Panics
+    /// If it was deleted.
+    #[must_use]
+    pub fn at(&self, id: LogId) -> &Log {
+        self.logs.get(id).expect("whoever holds an id knows of the deletion")
+    }
+
+    /// The log of that id, to be changed.
+    ///
+    /// # Panics
+    /// If it was deleted.
+    pub fn at_mut(&mut self, id: LogId) -> LogMut<'_> {
+        let log = self.logs.get_mut(id).expect("whoever holds an id knows of the deletion");
+        LogMut { log, desk: &mut self.desk }
     }
 
     /// All logs, in order of their partitions.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Log)> {
-        self.logs.iter().map(|(tp, log)| (tp, &**log))
+        self.logs.iter()
     }
 
     /// The configuration of logs that have none of their own.
@@ -126,8 +148,8 @@ impl LogManager {
             is_hosted: false,
             dir,
         };
-        Arc::make_mut(&mut self.logs).insert(tp.clone(), Arc::new(log));
-        Ok(self.log_mut(tp).expect("the log was just created"))
+        let id = self.logs.insert(log);
+        Ok(self.at_mut(id))
     }
 
     /// Deletes a log: its directory is renamed, its files go after `file.delete.delay.ms`. False if there is none.
@@ -138,7 +160,7 @@ impl LogManager {
     /// # Errors
     /// Of renaming the files.
     pub fn delete<V: Vocabulary>(&mut self, tp: &TopicPartition, io: &mut Io<'_, V>) -> Result<bool, DiskError> {
-        let Some(log) = Arc::make_mut(&mut self.logs).remove(tp) else { return Ok(false) };
+        let Some(log) = self.logs.remove(tp) else { return Ok(false) };
         let mut draw = io.draw(DELETED_ID);
         let id = (u128::from(draw.bits()) << 64) | u128::from(draw.bits());
         let renamed_dir = format!("{}/{}", self.dir, deleted_dir(tp, id));

@@ -152,6 +152,12 @@ impl Coordinator {
         &self.db
     }
 
+    /// Its client connections and their watches.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &ServerConfig {
@@ -182,7 +188,7 @@ impl Coordinator {
         if !to_write.is_empty() && last.value() > 0 {
             io.reach(CoordinatorMark::EpochFileRepaired);
         }
-        self.db = recovered.database;
+        self.db = recovered.database.with_defects(&self.config.defects);
         io.state(Fact::Recovered { zxid: last, epoch: self.epochs.current() });
         // Open before the role is known: whoever connects is cut off at its first frame (§2.1).
         io.listen(self.config.client_port);

@@ -42,10 +42,11 @@ use bytes::Bytes;
 use jute::op::OpCode;
 use jute::{SessionId, Sid, Xid, Zxid};
 use machine::disk::DiskError;
-use machine::{Digest, EndId, Instant, Io, Ticket};
+use machine::{Digest, EndId, HostId, Instant, Io, Ticket, WallMillis};
 
 use crate::config::ServerConfig;
 use crate::store::TxnLog;
+use crate::tree::TreeEvent;
 use crate::watch::WatchTable;
 use crate::{Coordinator, CoordinatorMark, Database, Fact, work};
 
@@ -202,6 +203,10 @@ pub struct Server {
     in_process: usize,
     snapshot: Option<SnapshotThread>,
     snapshot_scheduled: bool,
+    /// Events that watches are told of late, with their txns; always empty but for a mutant.
+    late_watches: Vec<(Vec<TreeEvent>, Zxid)>,
+    /// Both clocks when it was opened.
+    opened_at: (Instant, WallMillis),
     events: VecDeque<ServerEvent>,
 }
 
@@ -230,6 +235,8 @@ impl Server {
             in_process: 0,
             snapshot: None,
             snapshot_scheduled: false,
+            late_watches: Vec::new(),
+            opened_at: (now, io.wall_clock()),
             events: VecDeque::new(),
             config,
         }
@@ -249,6 +256,7 @@ impl Server {
         self.term += 1;
         self.serving = Some(serving);
         self.closing = false;
+        self.opened_at = (now, io.wall_clock());
         self.in_process = 0;
         self.tracking = match serving {
             Serving::Standalone | Serving::Leader { .. } => {
@@ -288,6 +296,7 @@ impl Server {
             self.close_connection(end, io);
         }
         self.watches.clear();
+        self.late_watches.clear();
         self.tracking = Tracking::Touching(BTreeMap::new());
         self.prep.queue.clear();
         self.prep.dead = true;
@@ -325,6 +334,17 @@ impl Server {
     #[must_use]
     pub fn serving(&self) -> Option<Serving> {
         self.serving
+    }
+
+    /// The watches of its clients.
+    #[must_use]
+    pub const fn watches(&self) -> &WatchTable {
+        &self.watches
+    }
+
+    /// The connections that have a session: the end, the client's host, the session.
+    pub fn clients(&self) -> impl Iterator<Item = (EndId, HostId, SessionId)> {
+        self.connections.with_session()
     }
 
     /// Number of client connections.
@@ -381,11 +401,22 @@ impl Server {
         [sessions, self.connection_expiry.next_due()].into_iter().flatten().min()
     }
 
+    /// What sessions are measured by: the monotonic clock. A mutant has it run ahead as the calendar does.
+    fn expiry_clock(&self, io: &Io<'_, Coordinator>) -> Instant {
+        let (now, (opened, calendar)) = (io.now(), self.opened_at);
+        if !self.config.defects.has(crate::Defect::ExpiryByCalendar) {
+            return now;
+        }
+        let by_calendar = u64::try_from(io.wall_clock().0.saturating_sub(calendar.0)).unwrap_or(0);
+        now.max(opened.saturating_add(machine::Span::millis(by_calendar)))
+    }
+
     /// The buckets that are due. They are taken in the wake itself, which is the tracker thread's: a process that stalled
     /// may so take them before or after the touches that wait in its sockets, as the engine draws it.
     fn expire_sessions(&mut self, io: &mut Io<'_, Coordinator>) {
         let was_idle = self.expired.is_empty();
-        while let Some(expired) = self.tracking.tracker().and_then(|tracker| tracker.expire(io.now())) {
+        let now = self.expiry_clock(io);
+        while let Some(expired) = self.tracking.tracker().and_then(|tracker| tracker.expire(now)) {
             if expired.len() >= MASS_EXPIRY {
                 io.reach(CoordinatorMark::MassExpiry);
             }

@@ -44,6 +44,8 @@ pub struct DataTree {
     ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     acls: AclCache,
     digest: u64,
+    /// A mutant: the end of a session leaves one of its ephemerals.
+    pub(crate) close_leaves_ephemeral: bool,
 }
 
 /// A snapshot's znode whose parent did not come before it: the tree in it is none.
@@ -76,7 +78,13 @@ impl DataTree {
     }
 
     fn empty() -> Self {
-        Self { nodes: BTreeMap::new(), ephemerals: BTreeMap::new(), acls: AclCache::default(), digest: 0 }
+        Self {
+            nodes: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            acls: AclCache::default(),
+            digest: 0,
+            close_leaves_ephemeral: false,
+        }
     }
 
     /// Builds a tree from what a snapshot holds: ACL lists by id, and znodes, each after its parent.

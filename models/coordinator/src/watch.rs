@@ -96,6 +96,13 @@ impl WatchTable {
         table.by_path.get(path).is_some_and(|ends| ends.contains(&end))
     }
 
+    /// All watches: in which table, of which path, of which connection.
+    pub fn iter(&self) -> impl Iterator<Item = (WatchKind, &str, EndId)> {
+        let tables = [(WatchKind::Data, &self.data), (WatchKind::Child, &self.child)].into_iter();
+        let paths = tables.flat_map(|(kind, table)| table.by_path.iter().map(move |(path, ends)| (kind, path, ends)));
+        paths.flat_map(|(kind, path, ends)| ends.iter().map(move |&end| (kind, &**path, end)))
+    }
+
     /// Number of watches.
     #[must_use]
     pub fn len(&self) -> usize {

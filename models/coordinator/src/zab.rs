@@ -29,6 +29,7 @@ use machine::{Digest, EndId, Instant, Io, Ticket};
 
 use self::leader::{Leader, StepDown};
 use self::learner::{Learner, Left};
+use crate::defect::Defect;
 use crate::election::Decided;
 use crate::server::{ServerEvent, Serving};
 use crate::store::{Durability, EpochFile};
@@ -109,12 +110,13 @@ impl Peer {
 
     fn go_on_starting(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         let State::Starting { to_write } = &mut self.state else { unreachable!("it starts once") };
+        let current = parts.current_epoch();
         if let Some((file, epoch)) = to_write.pop_front() {
             if parts.epochs.begin(file, epoch, self.term, parts.config, io).is_err() {
                 self.refuse("an epoch file could not be written".to_owned(), io);
             }
         } else if let Some(election) = parts.election.as_mut() {
-            election.start(self.has_database.then(|| parts.db.last_processed()), parts.epochs.current(), io);
+            election.start(self.has_database.then(|| parts.db.last_processed()), current, io);
             self.become_looking(parts, io);
         } else {
             self.become_standalone(parts, io);
@@ -176,7 +178,7 @@ impl Peer {
         self.term += 1;
         self.enter(State::Looking, parts, io);
         let last_logged = self.has_database.then(|| parts.db.last_processed());
-        let current = parts.epochs.current();
+        let current = parts.current_epoch();
         let election = parts.election.as_mut().expect("a voter takes part in leader election");
         election.look_for_leader(last_logged, current, io);
     }
@@ -208,7 +210,9 @@ impl Peer {
     }
 
     fn finish_stop(&mut self, served: bool, reload: bool, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
-        let reload = reload || served && parts.fast_forward(io).is_err();
+        // ZOOKEEPER-2845: the tree stays as it is.
+        let fast_forwards = served && !parts.config.defects.has(Defect::NoFastForward);
+        let reload = reload || fast_forwards && parts.fast_forward(io).is_err();
         if reload && let Err(why) = parts.reload(io) {
             self.refuse(why.to_string(), io);
             return;

@@ -3,7 +3,7 @@
 //! A broker reads the 61 bytes of the header, checks the CRC and patches base offset and leader epoch, which the CRC does not
 //! cover; it never decodes records. Nothing here trusts its input: arbitrary bytes are an error, never a panic.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
 use crate::{LeaderEpoch, Offset};
 
@@ -261,7 +261,7 @@ impl Body {
     fn record(&mut self, batch: &BatchHeader) -> Result<Record, BadBatch> {
         let length = usize::try_from(self.varint()?).map_err(|_| BadBatch::BadRecord)?;
         let mut body = Self { bytes: self.take(length)? };
-        body.take(1)?; // Attributes: none is used.
+        body.byte()?; // Attributes: none is used.
         let timestamp_delta = body.varlong()?;
         let offset_delta = i64::from(body.varint()?);
         let key = body.nullable()?;
@@ -288,6 +288,12 @@ impl Body {
         if length > self.bytes.len() { Err(BadBatch::BadRecord) } else { Ok(self.bytes.split_to(length)) }
     }
 
+    fn byte(&mut self) -> Result<u8, BadBatch> {
+        let byte = *self.bytes.first().ok_or(BadBatch::BadRecord)?;
+        self.bytes.advance(1);
+        Ok(byte)
+    }
+
     /// Bytes behind their length; −1 is null.
     fn nullable(&mut self) -> Result<Option<Bytes>, BadBatch> {
         match self.varint()? {
@@ -307,7 +313,7 @@ impl Body {
     fn zigzag(&mut self, bytes_max: u32) -> Result<i64, BadBatch> {
         let mut word = 0_u64;
         for index in 0..bytes_max {
-            let byte = self.take(1)?[0];
+            let byte = self.byte()?;
             let bits = u64::from(byte & 0x7F);
             let shifted = bits << (7 * index);
             // The tenth byte of a varlong has room for one bit.
@@ -370,7 +376,7 @@ impl<'a> NewBatch<'a> {
         batch.put_i32(self.base_sequence);
         batch.put_i32(count);
         assert_eq!(batch.len(), RECORD_BATCH_OVERHEAD, "the header has its length");
-        let mut record = Vec::new();
+        let mut record = Vec::with_capacity(capacity);
         for (offset_delta, (key, value)) in (0_i64..).zip(self.records) {
             record.clear();
             record.push(0); // Attributes: none is used.
@@ -382,9 +388,7 @@ impl<'a> NewBatch<'a> {
             }
             put_bytes(&mut record, value);
             put_varint(&mut record, 0); // No headers.
-            let mut length = Vec::new();
-            put_varint(&mut length, i64::try_from(record.len()).expect("a record fits memory"));
-            batch.put_slice(&length);
+            put_varint(&mut batch, i64::try_from(record.len()).expect("a record fits memory"));
             batch.put_slice(&record);
         }
         let length = i32::try_from(batch.len() - LOG_OVERHEAD).expect("a batch is below 2 GiB");
@@ -401,11 +405,11 @@ fn put_bytes(into: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A zigzag varint; an i32 and the i64 of the same value have the same encoding.
-fn put_varint(into: &mut Vec<u8>, value: i64) {
+fn put_varint(into: &mut impl BufMut, value: i64) {
     let mut word = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while word >= 0x80 {
-        into.push((word & 0x7F) as u8 | 0x80);
+        into.put_u8((word & 0x7F) as u8 | 0x80);
         word >>= 7;
     }
-    into.push((word & 0x7F) as u8);
+    into.put_u8((word & 0x7F) as u8);
 }

@@ -243,27 +243,25 @@ impl Link {
         self.write(request, version, io);
     }
 
-    /// Feeds one input. What the parent must know is returned, in order.
+    /// Feeds one input. What the parent must know is returned: no input brings about more than one thing.
     ///
     /// # Panics
     /// If the input can only be the parent's: a link accepts, syncs and defers nothing.
     #[must_use]
-    pub fn handle(&mut self, input: InputOf<Self>, io: &mut Io<'_, Self>) -> Vec<LinkEvent> {
-        let mut events = Vec::new();
+    pub fn handle(&mut self, input: InputOf<Self>, io: &mut Io<'_, Self>) -> Option<LinkEvent> {
         match input {
-            Input::Woken => self.on_woken(&mut events, io),
-            Input::Opened { on } if self.owns(on) => self.on_opened(on, &mut events, io),
-            Input::Refused { on } if self.owns(on) => self.go_down(DownCause::Refused, &mut events),
-            Input::Lost { on, .. } if self.owns(on) => self.go_down(DownCause::Lost, &mut events),
-            Input::Message { on, message } if self.owns(on) => self.on_message(on, message, &mut events, io),
+            Input::Woken => self.on_woken(io),
+            Input::Opened { on } if self.owns(on) => self.on_opened(on, io),
+            Input::Refused { on } if self.owns(on) => Some(self.go_down(DownCause::Refused)),
+            Input::Lost { on, .. } if self.owns(on) => Some(self.go_down(DownCause::Lost)),
+            Input::Message { on, message } if self.owns(on) => self.on_message(on, message, io),
             // Late: the end was given up while this was under way.
-            Input::Opened { .. } | Input::Refused { .. } | Input::Lost { .. } | Input::Message { .. } => {}
+            Input::Opened { .. } | Input::Refused { .. } | Input::Lost { .. } | Input::Message { .. } => None,
             Input::Turn { work, .. } => match work {},
             Input::Accepted { .. } | Input::Datagram { .. } | Input::Durable { .. } | Input::Terminate => {
                 panic!("an input of the parent reached its link: {input:?}")
             }
         }
-        events
     }
 
     /// When it next wants to be woken.
@@ -316,26 +314,27 @@ impl Link {
         }
     }
 
-    fn on_woken(&mut self, events: &mut Vec<LinkEvent>, io: &mut Io<'_, Self>) {
+    fn on_woken(&mut self, io: &mut Io<'_, Self>) -> Option<LinkEvent> {
         if self.next_wake().is_none_or(|due| due > io.now()) {
-            return;
+            return None;
         }
         let why = match self.phase {
             Phase::Connecting { .. } => DownCause::ConnectTimeout,
             Phase::Down | Phase::Negotiating { .. } | Phase::Up { .. } => DownCause::TimedOut,
         };
-        self.give_up(why, events, io);
+        Some(self.give_up(why, io))
     }
 
-    fn on_opened(&mut self, end: EndId, events: &mut Vec<LinkEvent>, io: &mut Io<'_, Self>) {
+    fn on_opened(&mut self, end: EndId, io: &mut Io<'_, Self>) -> Option<LinkEvent> {
         match self.config.versions {
             Versions::Negotiate => {
                 self.phase = Phase::Negotiating { end };
                 self.ask_versions(ApiKey::ApiVersions.supported().max, io);
+                None
             }
             Versions::InterBroker => {
                 self.phase = Phase::Up { end };
-                events.push(LinkEvent::Up);
+                Some(LinkEvent::Up)
             }
         }
     }
@@ -347,25 +346,23 @@ impl Link {
         self.send_awaited(Request::ApiVersions(request.into()), version, io);
     }
 
-    fn on_message(&mut self, on: EndId, message: KafkaMessage, events: &mut Vec<LinkEvent>, io: &mut Io<'_, Self>) {
+    fn on_message(&mut self, on: EndId, message: KafkaMessage, io: &mut Io<'_, Self>) -> Option<LinkEvent> {
         let KafkaMessage::Response { correlation, version, body } = message else {
-            return self.give_up(DownCause::UnexpectedMessage, events, io);
+            return Some(self.give_up(DownCause::UnexpectedMessage, io));
         };
         let Some(oldest) = self.in_flight.front().copied() else {
-            return self.give_up(DownCause::UnexpectedMessage, events, io);
+            return Some(self.give_up(DownCause::UnexpectedMessage, io));
         };
         // Who does not speak the version of an ApiVersions request answers it in version 0 (KIP-511).
         let version_right = version == oldest.version || (oldest.api == ApiKey::ApiVersions && version == 0);
         if correlation != oldest.correlation || body.api() != oldest.api || !version_right {
-            return self.give_up(DownCause::UnexpectedMessage, events, io);
+            return Some(self.give_up(DownCause::UnexpectedMessage, io));
         }
         self.in_flight.pop_front();
         match (self.phase, &body) {
-            (Phase::Negotiating { .. }, Response::ApiVersions(body)) => {
-                self.on_versions(on, oldest, body, events, io);
-            }
+            (Phase::Negotiating { .. }, Response::ApiVersions(body)) => self.on_versions(on, oldest, body, io),
             (Phase::Negotiating { .. } | Phase::Up { .. }, _) => {
-                events.push(LinkEvent::Response { correlation, response: body });
+                Some(LinkEvent::Response { correlation, response: body })
             }
             (Phase::Down | Phase::Connecting { .. }, _) => {
                 unreachable!("nothing is in flight before the connection is open")
@@ -378,9 +375,8 @@ impl Link {
         end: EndId,
         asked: InFlight,
         answer: &ApiVersionsResponse,
-        events: &mut Vec<LinkEvent>,
         io: &mut Io<'_, Self>,
-    ) {
+    ) -> Option<LinkEvent> {
         let ranges = answer.api_keys.iter().filter_map(|key| {
             let api = ApiKey::from_code(key.api_key)?;
             Some((api, VersionRange { min: key.min_version, max: key.max_version }))
@@ -389,15 +385,16 @@ impl Link {
             Some(ErrorCode::None) => {
                 self.theirs = ranges.collect();
                 self.phase = Phase::Up { end };
-                events.push(LinkEvent::Up);
+                Some(LinkEvent::Up)
             }
             Some(ErrorCode::UnsupportedVersion) if asked.version > 0 => {
                 // Since 2.4 the answer names what is spoken; 0 if not. Never as high again: that would go on for ever.
                 let named = ranges.into_iter().find(|(api, _)| *api == ApiKey::ApiVersions);
                 let version = named.map_or(0, |(_, theirs)| theirs.max).clamp(0, asked.version - 1);
                 self.ask_versions(version, io);
+                None
             }
-            Some(_) | None => self.give_up(DownCause::UnexpectedMessage, events, io),
+            Some(_) | None => Some(self.give_up(DownCause::UnexpectedMessage, io)),
         }
     }
 
@@ -419,15 +416,13 @@ impl Link {
     }
 
     /// Closes the connection and tells why.
-    fn give_up(&mut self, why: DownCause, events: &mut Vec<LinkEvent>, io: &mut Io<'_, Self>) {
-        let unanswered = self.close(io);
-        events.push(LinkEvent::Down { why, unanswered });
+    fn give_up(&mut self, why: DownCause, io: &mut Io<'_, Self>) -> LinkEvent {
+        LinkEvent::Down { why, unanswered: self.close(io) }
     }
 
     /// The connection is gone already.
-    fn go_down(&mut self, why: DownCause, events: &mut Vec<LinkEvent>) {
-        let unanswered = self.fall();
-        events.push(LinkEvent::Down { why, unanswered });
+    fn go_down(&mut self, why: DownCause) -> LinkEvent {
+        LinkEvent::Down { why, unanswered: self.fall() }
     }
 
     /// What was in flight is the parent's, unless it is the link's own question for versions.

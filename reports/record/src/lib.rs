@@ -10,14 +10,16 @@
 
 mod finding;
 mod story;
+mod tree;
 
 use serde::{Deserialize, Serialize};
 
 pub use finding::{Finding, Note, Role, Stuck, Table, Waiting, Witness};
-pub use story::{Arrow, Band, Moment, Point, Track, Weight};
+pub use story::{Arrow, Band, Moment, Point, Step, Track, Weight};
+pub use tree::{Tree, TreeChange};
 
 /// The version of this schema; a reader refuses any other.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One run, as its reports see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +52,11 @@ pub struct Record {
     pub bands: Vec<Band>,
     /// Named values over time.
     pub tracks: Vec<Track>,
-    /// Messages, if the run was recorded in full.
+    /// Rows by path over time.
+    pub trees: Vec<Tree>,
+    /// Every input that was delivered, if the record is a full one.
+    pub steps: Vec<Step>,
+    /// Messages, if the record is a full one.
     pub arrows: Vec<Arrow>,
     /// Losses that the configuration excuses, holes the real systems are known to have, rules that were relaxed, keys
     /// that are not modelled: whatever an honest report must not leave out.
@@ -179,6 +185,10 @@ pub struct Check {
 pub struct MarkCount {
     /// Its name.
     pub name: String,
+    /// The id of the property that it stands for, such as `Y03`; none if it stands for itself.
+    pub id: Option<String>,
+    /// Whether even a small campaign must reach it.
+    pub starred: bool,
     /// How often it was reached.
     pub times: u64,
 }
@@ -236,6 +246,12 @@ impl Record {
         let mut json = serde_json::to_string_pretty(self).expect("a record holds nothing that JSON cannot");
         json.push('\n');
         json
+    }
+
+    /// Forgets every single step and message: what is left is the story, at a hundredth of the size.
+    pub fn abridge(&mut self) {
+        self.steps = Vec::new();
+        self.arrows = Vec::new();
     }
 
     /// Reads a record.

@@ -32,8 +32,12 @@ pub struct Moment {
 /// A fault as a stretch of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Band {
+    /// The kind of fault, such as `pause`.
+    pub kind: String,
     /// The fault in words, such as `pause zk2 8s`.
     pub text: String,
+    /// The event after which it struck.
+    pub event: u64,
     /// The hosts it touched.
     pub hosts: Vec<String>,
     /// Its begin, in nanoseconds of simulated time.
@@ -60,17 +64,42 @@ pub struct Track {
     pub points: Vec<Point>,
 }
 
-/// A message.
+/// An input that was delivered to a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The event's number.
+    pub event: u64,
+    /// The event that sent, deferred or armed it; zero for none.
+    pub cause: u64,
+    /// When, in nanoseconds of simulated time.
+    pub at: u64,
+    /// The host.
+    pub host: String,
+    /// The lane of the host that it is shown on: a thread, or what stands for one, such as `network`.
+    pub lane: String,
+    /// What it was, in a word or two.
+    pub text: String,
+    /// The input itself, cut.
+    pub detail: String,
+}
+
+/// A message that was delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrow {
     /// The sender's host.
     pub from: String,
+    /// The lane it was sent from.
+    pub from_lane: String,
     /// The receiver's host.
     pub to: String,
+    /// The lane it was received on.
+    pub to_lane: String,
     /// When it was sent, in nanoseconds of simulated time.
     pub sent: u64,
     /// When it was delivered.
     pub received: u64,
+    /// The event that sent it.
+    pub cause: u64,
     /// The event that delivered it.
     pub event: u64,
     /// The kind of message.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Columns a report keeps to.
-pub(crate) const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 
 /// Nanoseconds as seconds with milliseconds: `12.418`.
 pub(crate) fn seconds(nanos: u64) -> String {
@@ -42,7 +42,7 @@ pub(crate) fn wrap(head: &str, text: &str, out: &mut Vec<String>) {
 }
 
 /// Rows in aligned columns, two blanks between; the last column is cut to the width.
-pub(crate) fn table(head: &[String], rows: &[Vec<String>], indent: usize, out: &mut Vec<String>) {
+pub fn table(head: &[String], rows: &[Vec<String>], indent: usize, out: &mut Vec<String>) {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (column, cell) in row.iter().enumerate().take(widths.len()) {

@@ -1,4 +1,4 @@
-//! A record becomes text.
+//! A record becomes text: a report for a terminal, or what another tool reads.
 //!
 //! A report is a pure function of a [`record::Record`]: the same record gives the same bytes, whatever the clock, the
 //! machine or the terminal. At most 60 lines and 100 columns unless more is asked for. Colour is never the only carrier
@@ -6,8 +6,15 @@
 
 mod columns;
 mod findings;
+mod junit;
+mod perfetto;
+mod shiviz;
 mod strip;
 mod terminal;
 mod timeline;
 
+pub use columns::{WIDTH, table};
+pub use junit::junit;
+pub use perfetto::perfetto;
+pub use shiviz::{Shown, shiviz};
 pub use terminal::{Level, terminal};

@@ -21,6 +21,12 @@ pub enum Level {
     Full,
 }
 
+/// Lines of reached marks in the normal report.
+const MARK_LINES: usize = 4;
+
+/// Points of a track that even the full report shows; exports have them all.
+const TRACK_POINTS: usize = 40;
+
 /// Lines of the normal report.
 const LINES: usize = 60;
 
@@ -178,16 +184,27 @@ fn checks(record: &Record, all: bool, out: &mut Vec<String>) {
 }
 
 fn marks(record: &Record, all: bool, out: &mut Vec<String>) {
-    let reached: Vec<String> = record
-        .marks
-        .iter()
-        .filter(|mark| mark.times > 0)
-        .map(|mark| format!("{}\u{a0}×{}", mark.name, mark.times))
-        .collect();
+    let mut reached: Vec<&record::MarkCount> = record.marks.iter().filter(|mark| mark.times > 0).collect();
     out.push(format!("marks      {} of {} reached", reached.len(), record.marks.len()));
-    if !reached.is_empty() {
+    if !all {
+        // The rarest say most about a run.
+        reached.sort_by_key(|mark| mark.times);
+    }
+    let words: Vec<String> = reached
+        .iter()
+        .map(|mark| match &mark.id {
+            Some(id) if all => format!("{id}\u{a0}{}\u{a0}×{}", mark.name, mark.times),
+            Some(_) | None => format!("{}\u{a0}×{}", mark.name, mark.times),
+        })
+        .collect();
+    if !words.is_empty() {
         let mut lines = Vec::new();
-        wrap("           ", &reached.join("  "), &mut lines);
+        wrap("           ", &words.join("  "), &mut lines);
+        if !all && lines.len() > MARK_LINES {
+            lines.truncate(MARK_LINES);
+            let shown: usize = lines.iter().map(|line| line.matches('×').count()).sum();
+            lines.push(format!("           … {} more, reached more often (-v)", words.len() - shown));
+        }
         out.extend(lines.into_iter().map(|line| line.replace('\u{a0}', " ")));
     }
     if all {
@@ -213,7 +230,11 @@ fn full(record: &Record, out: &mut Vec<String>) {
         out.push(fit(&format!("  {:<9} {:<13} boots {:>2}  {}", host.name, host.group, host.boots, host.state), WIDTH));
     }
     for track in &record.tracks {
-        let points: Vec<String> = track.points.iter().map(|p| format!("{} {}", seconds(p.at), p.value)).collect();
+        let mut points: Vec<String> = track.points.iter().map(|p| format!("{} {}", seconds(p.at), p.value)).collect();
+        if points.len() > TRACK_POINTS {
+            let elided = points.len() - TRACK_POINTS;
+            points.splice(TRACK_POINTS / 2..TRACK_POINTS / 2 + elided, [format!("… {elided} more …")]);
+        }
         wrap(&format!("  {:<20} ", track.name), &points.join("; "), out);
     }
     if !record.arrows.is_empty() {

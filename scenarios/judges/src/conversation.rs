@@ -75,6 +75,7 @@ impl WatchOf {
 /// One operation that a client asked for, or a part of a multi.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct AskedOp {
+    pub(crate) op: OpCode,
     pub(crate) path: String,
     /// The version it demands; none if it takes any.
     pub(crate) version: Option<Version>,
@@ -94,7 +95,7 @@ fn demanded(version: Version) -> Option<Version> {
 
 impl Ask {
     fn of(request: &Request) -> Self {
-        let op = |path: &str, version| vec![AskedOp { path: path.to_owned(), version }];
+        let op = |path: &str, version| vec![AskedOp { op: request.op(), path: path.to_owned(), version }];
         let (ops, watch) = match request {
             Request::Create(it) | Request::Create2(it) | Request::CreateContainer(it) => (op(&it.path, None), false),
             Request::CreateTtl(it) => (op(&it.path, None), false),
@@ -162,7 +163,7 @@ fn part(op: &MultiOp) -> AskedOp {
         MultiOp::Check(it) => demanded(it.version),
         MultiOp::Create(_) | MultiOp::Create2(_) | MultiOp::CreateContainer(_) | MultiOp::CreateTtl(_) => None,
     };
-    AskedOp { path: op.path().to_owned(), version }
+    AskedOp { op: op.op(), path: op.path().to_owned(), version }
 }
 
 /// A client and its connection.
@@ -617,6 +618,37 @@ impl Oracle {
                     .detected(moment, format!("the reply at {zxid} arrives"));
                 self.broken(Rule::Cas, story, findings);
             }
+        }
+    }
+
+    /// C32: when everything has come to rest, no watch of a connected session waits to be told of a change that is older than
+    /// `patience`.
+    pub(crate) fn check_watches_told(&mut self, now: Moment, patience: machine::Span, findings: &mut Findings) {
+        let mut lost = Vec::new();
+        for talk in &self.conversations.talks {
+            let Some(view) = self.conversations.views.get(&talk.session).filter(|view| !view.suspended) else {
+                continue;
+            };
+            self.tally.check(Rule::WatchNoLoss);
+            for ((path, of), armed) in &view.armed {
+                let change = armed.due.and_then(|due| self.canon.get(self.canon.position(due)?));
+                if let Some(change) = change.filter(|it| now.at.saturating_since(it.moment.at) > patience) {
+                    lost.push((talk.session, Arc::clone(path), *of, *armed, change.zxid, change.moment));
+                }
+            }
+        }
+        for (session, path, of, armed, zxid, then) in lost {
+            let headline = format!(
+                "the {} watch of {path} that session {session} set was never told of the change at {zxid} ({})",
+                of.name(),
+                self.describe(zxid)
+            );
+            let story = Story::new(Rule::WatchNoLoss, headline)
+                .promise(armed.moment, format!("the watch was set at {}", armed.set))
+                .first_wrong(then, format!("{zxid} was committed"))
+                .kind(of.name())
+                .detected(now, "everything has come to rest, and it still waits");
+            self.broken(Rule::WatchNoLoss, story, findings);
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Findings, Hosts, Judges, Seen, Step};
-use machine::{HostId, Instant};
+use engine::{Core, Fault, Findings, Hosts, Judges, Seen, Step};
+use machine::{Draw, HostId, Instant, Mark as _};
 use world::{Node, Topology};
 
+use crate::coverage::Coverage;
 use crate::kafka::{KAFKA_ROLES, KAFKA_SITUATIONS, KafkaJudges, KafkaOracle, kafka_roles};
-use crate::{Check, Excuse, Moment, Oracle, ROLES, Rule, SITUATIONS, Statistics, ZkJudges};
+use crate::{Check, CoverageMark, Excuse, Moment, Oracle, ROLES, Rule, SITUATIONS, Statistics, ZkJudges};
+use crate::{budget, settled_core};
 
 /// The judges of a world.
 ///
@@ -17,6 +19,7 @@ pub struct Court {
     zk: ZkJudges,
     kafka: Option<KafkaJudges>,
     statistics: Statistics,
+    coverage: Coverage,
 }
 
 impl Court {
@@ -25,7 +28,12 @@ impl Court {
     #[must_use]
     pub fn of(topology: &Topology, probes: bool, situations: Vec<String>) -> Self {
         let kafka = KafkaJudges::of(topology, probes, situations.clone());
-        Self { zk: ZkJudges::of(topology, probes, situations), kafka, statistics: Statistics::default() }
+        Self {
+            zk: ZkJudges::of(topology, probes, situations),
+            kafka,
+            statistics: Statistics::default(),
+            coverage: Coverage::default(),
+        }
     }
 
     /// The judges of the ensemble.
@@ -70,12 +78,17 @@ impl Court {
         self.zookeeper().notes().chain(self.kafka().into_iter().flat_map(KafkaOracle::notes))
     }
 
-    /// How often each situation arose.
+    /// How often each situation arose, those among them that no rule can wait for: see [`crate::CoverageMark`].
     #[must_use]
     pub fn situations(&self) -> BTreeMap<&'static str, u64> {
         let mut situations = self.zookeeper().situations().clone();
         if let Some(kafka) = self.kafka() {
             situations.extend(kafka.situations());
+        }
+        situations.extend(self.coverage.reached());
+        let excused = self.excuses().count() as u64;
+        if excused > 0 {
+            situations.insert(CoverageMark::LossExcused.name(), excused);
         }
         situations
     }
@@ -107,6 +120,7 @@ impl Court {
 
 impl Judges<Node> for Court {
     fn observe(&mut self, seen: &Seen<'_, Node>, findings: &mut Findings) {
+        self.coverage.observe(seen, self.zk.oracle(), self.kafka.as_ref().map(KafkaJudges::oracle));
         self.zk.observe(seen, findings);
         if let Some(kafka) = &mut self.kafka {
             self.statistics.observe(seen);
@@ -125,9 +139,39 @@ impl Judges<Node> for Court {
         self.zk.role(name).or_else(|| self.kafka()?.role(name))
     }
 
+    fn refuses(&self, _: Instant, fault: &Fault, targets: &[HostId], hosts: &Hosts<'_, Node>) -> Option<String> {
+        budget::refuses(self.zookeeper(), self.kafka(), fault, targets, hosts)
+    }
+
     fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
         let pending = self.zk.pending(now, hosts);
-        pending.or_else(|| self.kafka.as_mut()?.pending(now, hosts))
+        pending.or_else(|| self.kafka.as_mut()?.pending(now, hosts, None))
+    }
+
+    fn core(&self, draw: &mut Draw, hosts: &Hosts<'_, Node>) -> Option<Core> {
+        let everybody: Vec<HostId> = hosts.ids().collect();
+        Some(settled_core::drawn(self.zookeeper(), self.kafka(), &everybody, draw))
+    }
+
+    fn pending_in(&mut self, core: &Core, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
+        let is_in = |host| core.members.contains(&host);
+        let pending = self.zk.pending_in(now, hosts, is_in);
+        pending.or_else(|| self.kafka.as_mut()?.pending(now, hosts, Some(core)))
+    }
+
+    fn core_excuse(&self, core: &Core, _: &Hosts<'_, Node>) -> Option<String> {
+        settled_core::excuse(self.zookeeper(), self.kafka(), core)
+    }
+
+    fn progress(&self) -> Vec<u64> {
+        let of_kafka = self.kafka().into_iter().flat_map(|_| self.statistics.operations()).map(|(_, count)| count.ok);
+        let done: u64 = self.zookeeper().operations().into_iter().map(|(_, count)| count.ok).chain(of_kafka).sum();
+        vec![done, self.kafka().map_or(0, KafkaOracle::replicated)]
+    }
+
+    fn shape(&self, _: &Hosts<'_, Node>) -> String {
+        let kafka = self.kafka().map(|kafka| format!("; {}", kafka.shape()));
+        self.zookeeper().shape() + &kafka.unwrap_or_default()
     }
 
     fn finish(&mut self, now: Instant, hosts: &Hosts<'_, Node>, findings: &mut Findings) {

@@ -14,7 +14,7 @@ use zkclient::{WatchKind, WatchKinds, ZkClientFact};
 
 use crate::ensemble::Place;
 use crate::history::{Operation, OperationEnd, OperationKind, OperationOutcome, WatchMap};
-use crate::oracle::{Look, Oracle};
+use crate::oracle::{Look, Oracle, TreeLook};
 use crate::{Client, Ensemble, Moment, Role, Voter};
 
 /// The judges of a ZooKeeper ensemble and its clients.
@@ -24,6 +24,8 @@ use crate::{Client, Ensemble, Moment, Role, Voter};
 pub struct ZkJudges {
     oracle: Oracle,
     last: Moment,
+    /// Whether nothing was wrong with the ensemble when it was last asked.
+    has_settled: bool,
 }
 
 impl ZkJudges {
@@ -33,7 +35,7 @@ impl ZkJudges {
     #[must_use]
     pub fn new(ensemble: Ensemble) -> Self {
         let last = Moment { event: 0, at: Instant::ZERO, host: ensemble.voters[0].host };
-        Self { oracle: Oracle::new(ensemble), last }
+        Self { oracle: Oracle::new(ensemble), last, has_settled: false }
     }
 
     /// Judges of a world made from a scenario. `probes` says whether its clients try a write after everything healed;
@@ -83,7 +85,10 @@ impl ZkJudges {
             ServerFact::SessionExpired { session, timeout_ms } => {
                 oracle.session_expired(moment, voter, *session, *timeout_ms);
             }
-            ServerFact::Recovered { epoch, .. } => oracle.recovered(moment, voter, *epoch, findings),
+            ServerFact::Recovered { epoch, .. } => {
+                oracle.recovered(moment, voter, *epoch, findings);
+                oracle.read_back(moment, voter);
+            }
             ServerFact::RefusedToStart { .. } => oracle.refused_to_start(moment, voter),
             // The role that follows says it, or a packet or the disk did.
             ServerFact::LeaderSteppedDown { .. }
@@ -277,16 +282,31 @@ impl Judges<Node> for ZkJudges {
     }
 
     fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
-        self.oracle.unsettled(now, |host| hosts.is_running(host))
+        let pending = self.oracle.unsettled(now, |host| hosts.is_running(host));
+        self.has_settled = pending.is_none();
+        pending
     }
 
     fn finish(&mut self, now: Instant, _: &Hosts<'_, Node>, findings: &mut Findings) {
         let moment = Moment { at: now, ..self.last };
+        if self.has_settled {
+            self.oracle.settled(moment, findings);
+        }
         self.oracle.finish(moment, findings);
     }
 }
 
 impl ZkJudges {
+    /// As `pending`, for a core.
+    pub(crate) fn pending_in(
+        &mut self,
+        now: Instant,
+        hosts: &Hosts<'_, Node>,
+        is_in: impl Fn(HostId) -> bool,
+    ) -> Option<String> {
+        self.oracle.unsettled_in(now, |host| hosts.is_running(host), is_in)
+    }
+
     fn voter_seen(&mut self, moment: Moment, voter: usize, what: SeenWhat<'_, Node>, findings: &mut Findings) {
         let oracle = &mut self.oracle;
         match what {
@@ -328,6 +348,15 @@ impl Look for Eyes<'_> {
 
     fn local(&self, host: HostId, at: Instant) -> Instant {
         self.0.local_time(host, at)
+    }
+
+    fn tree(&self, voter: HostId) -> Option<TreeLook> {
+        let database = self.0.machine(voter).and_then(Node::as_coordinator)?.database();
+        Some(TreeLook {
+            zxid: database.last_processed(),
+            digest: database.digest(),
+            sessions: database.sessions().keys().copied().collect(),
+        })
     }
 }
 

@@ -163,7 +163,9 @@ impl Oracle {
             self.broken(Rule::EpochMonotone, story, findings);
         }
         let server = &self.servers[voter];
-        if let (Some((current, _)), Some((accepted, then))) = (server.current.value, server.accepted.value)
+        // A server that begins with nothing writes a currentEpoch of 0 first.
+        let accepted = server.accepted.value.unwrap_or((0, moment));
+        if let (Some((current, _)), (accepted, then)) = (server.current.value, accepted)
             && current > accepted
         {
             let headline = format!(

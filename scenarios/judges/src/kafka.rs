@@ -36,10 +36,12 @@ mod serving;
 mod watermarks;
 mod znodes;
 
+pub(crate) use cluster::BrokerAt;
 pub use cluster::{Cluster, KafkaBroker, KafkaClientKind, KafkaClientSeat};
 pub use dispatch::KafkaJudges;
 pub use liveness::{CachedPartition, ClusterLook};
 pub use oracle::{DiskLook, KafkaOracle};
+pub(crate) use partition::{PartitionAt, ZkState};
 pub use roles::{KAFKA_ROLES, KAFKA_SITUATIONS, kafka_roles};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //!  packets ───────▶ Server: role, synchronisation ──┼─▶ Canon: the committed history ─▶ Replay: a model of its own
 //!  facts ─────────▶ established, committed, applied ┘        ▲            C01–C14              C19 C20 C22 C25
 //!  client frames ─▶ Conversations: promises, sessions, watches     C13 C25 C27 C31
-//!  client facts ──▶ History: what clients saw, judged at the end   C29 C32 H20 ─▶ GAP if nobody else noticed
+//!  client facts ──▶ History: what clients saw, judged at the end   C29 C33 H20 ─▶ GAP if nobody else noticed
 //! ```
 //!
 //! What a reader must know:
@@ -24,10 +24,12 @@
 //!   a follower may apply what others have durable before it has itself; two servers may believe that they lead; reads are stale.
 //! - What happens to the disk within a step is judged at its end; no sync completes in between.
 
+mod budget;
 mod canon;
 mod chunked;
 mod conversation;
 mod court;
+mod coverage;
 mod describe;
 mod dispatch;
 mod durability;
@@ -42,6 +44,7 @@ mod replay;
 mod roles;
 mod rule;
 mod server;
+mod settled_core;
 mod snapshot_file;
 mod statistics;
 mod tally;
@@ -49,11 +52,12 @@ mod txn_log;
 mod zab;
 
 pub use court::Court;
+pub use coverage::{CoverageMark, PROPERTIES, Property, property_of};
 pub use dispatch::ZkJudges;
 pub use ensemble::{Client, Ensemble, Voter};
 pub use history::{Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, WatchMap};
 pub use moment::Moment;
-pub use oracle::{Look, Oracle};
+pub use oracle::{Look, Oracle, TreeLook};
 pub use roles::{ROLES, SITUATIONS};
 pub use rule::{Rule, RuleDoc, explain};
 pub use server::Role;

@@ -14,6 +14,9 @@ use crate::{Moment, Rule};
 /// Why a voter that does not run is not waited for.
 const REFUSED: &str = "a server refuses to start because it cannot trust its disk, as the real one does (zookeeper.md §9.6): it is not waited for";
 
+/// How long the notice of a change may be on its way when everything has come to rest.
+const WATCH_PATIENCE: machine::Span = machine::Span::secs(2);
+
 impl Oracle {
     /// A server refused to start.
     pub fn refused_to_start(&mut self, moment: Moment, voter: usize) {
@@ -28,8 +31,18 @@ impl Oracle {
 
     /// The first condition that is not met, in words; none if everything has come right.
     pub fn unsettled(&mut self, now: Instant, is_running: impl Fn(HostId) -> bool) -> Option<String> {
+        self.unsettled_in(now, is_running, |_| true)
+    }
+
+    /// The same for a core: nothing is asked of a voter or a client outside of it.
+    pub fn unsettled_in(
+        &mut self,
+        now: Instant,
+        is_running: impl Fn(HostId) -> bool,
+        is_in: impl Fn(HostId) -> bool,
+    ) -> Option<String> {
         self.tally.check(Rule::LeaderAndSynced);
-        if let Some(what) = self.without_leader(&is_running) {
+        if let Some(what) = self.without_leader(&is_running, &is_in) {
             return Some(told(Rule::LeaderAndSynced, &format!("{what} ({})", self.who_waits(now))));
         }
         self.tally.check(Rule::WritesComplete);
@@ -37,14 +50,14 @@ impl Oracle {
             return Some(told(Rule::WritesComplete, &format!("{what} ({})", self.who_waits(now))));
         }
         self.tally.check(Rule::SessionsSettle);
-        if let Some(what) = self.unsettled_sessions(&is_running) {
+        if let Some(what) = self.unsettled_sessions(&is_running, &is_in) {
             return Some(told(Rule::SessionsSettle, &what));
         }
         let behind = self
             .servers
             .iter()
             .enumerate()
-            .find(|(_, server)| server.serves() && server.memory.contains < self.canon.len());
+            .find(|(_, server)| is_in(server.host) && server.serves() && server.memory.contains < self.canon.len());
         if let Some((voter, server)) = behind {
             let (name, has, all) = (self.voter_name(voter), server.memory.contains, self.canon.len());
             return Some(told(
@@ -60,8 +73,12 @@ impl Oracle {
         None
     }
 
-    fn without_leader(&self, is_running: &impl Fn(HostId) -> bool) -> Option<String> {
-        let leaders: Vec<usize> = (0..self.servers.len()).filter(|&at| self.servers[at].leads.is_some()).collect();
+    fn without_leader(&self, is_running: &impl Fn(HostId) -> bool, is_in: &impl Fn(HostId) -> bool) -> Option<String> {
+        let mut leaders: Vec<usize> = (0..self.servers.len()).filter(|&at| self.servers[at].leads.is_some()).collect();
+        if let Some(&last) = leaders.iter().max_by_key(|&&at| self.servers[at].leads) {
+            // Whoever is broken for good may believe for good that it still leads.
+            leaders.retain(|&at| at == last || is_in(self.servers[at].host));
+        }
         let &[leader] = leaders.as_slice() else {
             let names: Vec<&str> = leaders.iter().map(|&at| self.voter_name(at)).collect();
             return Some(if names.is_empty() {
@@ -71,7 +88,7 @@ impl Oracle {
             });
         };
         let host = self.servers[leader].host;
-        for (voter, server) in self.servers.iter().enumerate() {
+        for (voter, server) in self.servers.iter().enumerate().filter(|(_, server)| is_in(server.host)) {
             if !is_running(server.host) {
                 if server.refused.is_some() {
                     continue;
@@ -105,7 +122,11 @@ impl Oracle {
         Some(what)
     }
 
-    fn unsettled_sessions(&self, is_running: &impl Fn(HostId) -> bool) -> Option<String> {
+    fn unsettled_sessions(
+        &self,
+        is_running: &impl Fn(HostId) -> bool,
+        is_in: &impl Fn(HostId) -> bool,
+    ) -> Option<String> {
         let is_alive = |session: SessionId| {
             let client = self.conversations.client_of(session);
             client.is_some_and(|client| is_running(self.roster.ensemble.clients[client].host))
@@ -120,7 +141,11 @@ impl Oracle {
         }
         for (at, client) in self.roster.ensemble.clients.iter().enumerate() {
             let session = self.conversations.session_of(at);
-            if is_running(client.host) && !session.is_zero() && !self.replay.sessions().contains_key(&session) {
+            if is_in(client.host)
+                && is_running(client.host)
+                && !session.is_zero()
+                && !self.replay.sessions().contains_key(&session)
+            {
                 return Some(format!("session {session} of {} is gone, and the client does not know", client.name));
             }
         }
@@ -142,6 +167,11 @@ impl Oracle {
             let _ = write!(text, " for {} ms", now.saturating_since(server.role_since).as_millis());
         }
         text
+    }
+
+    /// Everything has come to rest.
+    pub fn settled(&mut self, now: Moment, findings: &mut Findings) {
+        self.check_watches_told(now, WATCH_PATIENCE, findings);
     }
 
     /// The run is over: the leader still has everything, and then the black-box checks.

@@ -19,6 +19,7 @@ use crate::conversation::Conversations;
 use crate::describe::describe;
 use crate::ensemble::{Place, Roster};
 use crate::history::History;
+use crate::moment::Story;
 use crate::replay::Replay;
 use crate::server::{Memory, Server};
 use crate::tally::Tally;
@@ -30,6 +31,19 @@ pub trait Look {
     fn disk(&self, host: HostId) -> &PageCache;
     /// What a host's clock shows at an instant of the world.
     fn local(&self, host: HostId, at: Instant) -> Instant;
+    /// The tree that a voter has in memory.
+    fn tree(&self, voter: HostId) -> Option<TreeLook>;
+}
+
+/// A tree as it is in a server's memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TreeLook {
+    /// The last transaction in it.
+    pub zxid: Zxid,
+    /// Its digest.
+    pub digest: u64,
+    /// The session table.
+    pub sessions: Vec<SessionId>,
 }
 
 /// A check that waits for the end of the step.
@@ -49,6 +63,8 @@ pub(crate) enum Todo {
     Touched { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
     /// A leader gave up on a session.
     Expired { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
+    /// A server read its disk back.
+    Recovered { voter: usize, moment: Moment },
     /// A sync completed on a voter's disk.
     Synced { voter: usize, moment: Moment },
 }
@@ -138,6 +154,11 @@ impl Oracle {
         self.canon.len()
     }
 
+    /// The committed history: when each transaction became committed, and its bytes as logs hold them.
+    pub fn committed_history(&self) -> impl Iterator<Item = (Moment, &[u8])> {
+        self.canon.iter_from(0).map(|committed| (committed.moment, &*committed.entry))
+    }
+
     /// Names, and who is who.
     #[must_use]
     pub fn ensemble(&self) -> &Ensemble {
@@ -175,10 +196,41 @@ impl Oracle {
                 Todo::Expired { voter, session, timeout_ms, moment } => {
                     self.check_expired(voter, session, timeout_ms, moment, look, findings);
                 }
+                Todo::Recovered { voter, moment } => self.check_recovered(voter, moment, look, findings),
                 Todo::Synced { voter, moment } => self.on_synced(voter, moment, look, findings),
             }
         }
         self.todo = todo;
+    }
+
+    /// A server has read its disk back: its tree is looked at when the step is over.
+    pub fn read_back(&mut self, moment: Moment, voter: usize) {
+        self.todo.push(Todo::Recovered { voter, moment });
+    }
+
+    /// C16: what a server read back is what the committed history makes.
+    fn check_recovered(&mut self, voter: usize, moment: Moment, look: &impl Look, findings: &mut Findings) {
+        let Some(tree) = look.tree(self.servers[voter].host) else { return };
+        // Beyond the committed history there is nothing to compare with.
+        let Some(committed) = self.canon.position(tree.zxid).and_then(|at| self.canon.get(at)) else { return };
+        self.tally.check(Rule::RecoveryEquivalence);
+        let expected: Vec<SessionId> = self.replay.sessions_at(tree.zxid).collect();
+        let name = self.voter_name(voter);
+        let what = if let Some((digest, _)) = committed.tree.filter(|&(digest, _)| digest != tree.digest) {
+            Some(("tree", format!("its digest is {:#x}, and it was {digest:#x}", tree.digest)))
+        } else if let Some(lost) = expected.iter().find(|session| !tree.sessions.contains(session)) {
+            Some(("session-lost", format!("session {lost} is missing")))
+        } else {
+            let ghost = tree.sessions.iter().find(|session| !expected.contains(session));
+            ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
+        };
+        let Some((kind, what)) = what else { return };
+        let headline = format!("{name} read back another state at {} than there was: {what}", tree.zxid);
+        let story = Story::new(Rule::RecoveryEquivalence, headline)
+            .promise(committed.moment, format!("{} was committed", tree.zxid))
+            .kind(kind)
+            .detected(moment, "it has read its disk");
+        self.broken(Rule::RecoveryEquivalence, story, findings);
     }
 
     /// A rule is broken.

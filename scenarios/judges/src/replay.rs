@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::Findings;
-use jute::op::{ErrorCode, EventType};
+use jute::op::{ErrorCode, EventType, OpCode};
 use jute::path::{ROOT, parent_of};
 use jute::txn::{Txn, TxnEntry, TxnHeader};
 use jute::{SessionId, Version, Xid, Zxid};
@@ -35,6 +35,7 @@ struct Changes {
 pub(crate) struct Replay {
     sessions: BTreeMap<SessionId, i32>,
     closed: BTreeMap<SessionId, (Zxid, Moment)>,
+    opened: BTreeMap<SessionId, Zxid>,
     znodes: BTreeMap<Arc<str>, Znode>,
     ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// The last request of each session that took effect.
@@ -65,6 +66,7 @@ impl Replay {
         Self {
             sessions: BTreeMap::new(),
             closed: BTreeMap::new(),
+            opened: BTreeMap::new(),
             znodes: znodes.into_iter().map(|path| (Arc::from(path), bare)).collect(),
             ephemerals: BTreeMap::new(),
             last_effect: BTreeMap::new(),
@@ -75,6 +77,13 @@ impl Replay {
     /// The session table: timeouts in ms.
     pub(crate) fn sessions(&self) -> &BTreeMap<SessionId, i32> {
         &self.sessions
+    }
+
+    /// The sessions that there were behind a transaction of the past.
+    pub(crate) fn sessions_at(&self, zxid: Zxid) -> impl Iterator<Item = SessionId> + '_ {
+        let is_over = move |session| self.closed.get(&session).is_some_and(|&(end, _)| end <= zxid);
+        let opened = self.opened.iter().filter(move |&(_, &began)| began <= zxid).map(|(&session, _)| session);
+        opened.filter(move |&session| !is_over(session))
     }
 
     /// When a session's end was committed.
@@ -222,6 +231,7 @@ impl Replay {
             }
             Txn::CreateSession(create) => {
                 self.sessions.insert(session, create.timeout_ms);
+                self.opened.entry(session).or_insert(zxid);
             }
             Txn::CloseSession(close) => {
                 let owned = self.ephemerals.remove(&session).unwrap_or_default();
@@ -282,6 +292,40 @@ impl Replay {
     }
 }
 
+/// C23: a multi that is committed has the operations it was asked for, each of its kind and of its path.
+fn torn(session: SessionId, asked: &[AskedOp], parts: &[Txn]) -> Option<Broken> {
+    let is_its = |(op, part): (&AskedOp, &Txn)| match part {
+        Txn::Create(it) | Txn::Create2(it) => {
+            matches!(op.op, OpCode::Create | OpCode::Create2) && it.path.starts_with(&op.path)
+        }
+        Txn::CreateContainer(_) => op.op == OpCode::CreateContainer,
+        Txn::CreateTtl(_) => op.op == OpCode::CreateTtl,
+        Txn::Delete(it) => op.op == OpCode::Delete && it.path == op.path,
+        Txn::SetData(it) => op.op == OpCode::SetData && it.path == op.path,
+        Txn::Check(it) => op.op == OpCode::Check && it.path == op.path,
+        Txn::DeleteContainer(_)
+        | Txn::Reconfig(_)
+        | Txn::SetAcl(_)
+        | Txn::CreateSession(_)
+        | Txn::CloseSession(_)
+        | Txn::Error(_)
+        | Txn::Multi(_) => false,
+    };
+    let missing = asked.iter().zip(parts).position(|pair| !is_its(pair));
+    let missing = missing.or_else(|| (asked.len() != parts.len()).then_some(parts.len().min(asked.len())))?;
+    let what = asked.get(missing).map_or("nothing", |op| op.op.name());
+    Some(Broken {
+        rule: Rule::MultiAtomic,
+        kind: "torn-multi",
+        what: format!(
+            "a multi of session {session} is committed without its operation {} ({what}), and with {} others",
+            missing + 1,
+            parts.len().saturating_sub(1)
+        ),
+        before: None,
+    })
+}
+
 impl Oracle {
     /// Replays one committed transaction and holds C19, C20, C22 and C25 against it.
     pub(crate) fn replay_entry(&mut self, zxid: Zxid, entry: &Bytes, moment: Moment, findings: &mut Findings) {
@@ -328,6 +372,8 @@ impl Oracle {
             (Txn::Multi(parts), asked) => {
                 self.tally.check(Rule::Cas);
                 self.tally.check(Rule::EphemeralOwnerLive);
+                self.tally.check(Rule::MultiAtomic);
+                broken.extend(asked.and_then(|asked| torn(session, &asked.ops, parts)));
                 for (at, part) in parts.iter().enumerate() {
                     let op = asked.and_then(|asked| asked.ops.get(at));
                     replay.apply(header, part, op, &mut changes, &mut broken);

@@ -1,7 +1,7 @@
 //! The rules: what must stay true, where that is written, and why anybody should care.
 //!
 //! Ids are those of `invariants-and-faults.md` §2; the numbers `ZK-I…` they cite are those of `zookeeper.md` §12, and `KA-I…`
-//! and `KA-L…` those of `kafka-broker.md` §11, mapped by `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C32
+//! and `KA-L…` those of `kafka-broker.md` §11, mapped by `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C33
 //! (§3.5), fencing tokens of locks as H20 (§3.15). Their findings are a [`Rule::Gap`] if no other judge had noticed anything.
 
 macro_rules! rules {
@@ -73,6 +73,9 @@ rules! {
     TreeDeterminism = "C14", "tree-determinism", "invariants-and-faults.md §2.1 C14; ZK-I19, ZK-I21; ZOOKEEPER-3144, 3145",
         "After the same transaction all servers have the same tree, by its digest.",
         "The same history must mean the same data, or failover changes what clients read.";
+    RecoveryEquivalence = "C16", "recovery-equivalence", "invariants-and-faults.md §2.1 C16; ZK-I18, ZK-I19",
+        "What a server reads back from its disk is what the committed history makes: the same tree and the same sessions.",
+        "A restart must not change data: what comes back wrong is served at once, and nothing ever repairs it.";
     ExpiryNotEarly = "C17", "session-expiry-not-early", "invariants-and-faults.md §2.1 C17; ZK-I26",
         "A session is expired only if the leader, by its own clock, heard nothing of it for its whole timeout.",
         "A session that dies early takes its locks with it while its owner still works under them.";
@@ -85,6 +88,9 @@ rules! {
     Cas = "C22", "cas", "invariants-and-faults.md §2.1 C22; ZK-I31, ZK-I37",
         "A write that demands a version succeeds if and only if that is the version, and setData makes the next one.",
         "Without it two clients can both believe that they changed the same thing: a lost update.";
+    MultiAtomic = "C23", "multi-atomic", "invariants-and-faults.md §2.1 C23; ZK-I36",
+        "A multi is one transaction with all of its operations, or it changes nothing.",
+        "Half of a multi is a state that its author took care never to write.";
     FifoSession = "C25", "fifo-session", "invariants-and-faults.md §2.1 C25; ZK-I30",
         "Requests of a session take effect, and are answered, in the order in which they were sent.",
         "Clients pipeline: \"create the data, then the marker\" is only safe in order.";
@@ -94,6 +100,9 @@ rules! {
     WatchBeforeData = "C31", "watch-before-data", "invariants-and-faults.md §2.1 C31; ZK-I42",
         "A session is told by its watch of a change before any reply that shows a state with the change.",
         "Caches and recipes rely on it: a configuration read before its invalidation mixes old and new.";
+    WatchNoLoss = "C32", "watch-no-loss", "invariants-and-faults.md §2.1 C32; ZK-I41, ZK-I45",
+        "A watch whose path changed is delivered while its session lasts, at the latest when everything has come to rest.",
+        "Whoever waits for a change that was never told waits for ever.";
     LeaderAndSynced = "V01", "leader-and-synced", "invariants-and-faults.md §2.7 V01, §4; ZK-I46",
         "After everything healed there is one leader, and all live voters are synchronised with it.",
         "An ensemble without a leader serves nobody.";
@@ -106,7 +115,7 @@ rules! {
     VersionedRegister = "C29", "versioned-register", "invariants-and-faults.md §3.3 (C29 write-linearizable); ZK-I31",
         "Black box: what clients wrote to and read from a znode is explained by one order of versions that respects real time.",
         "It is what a user of compare-and-set can observe and complain about.";
-    WatchHistory = "C32", "watch-history", "invariants-and-faults.md §3.5 (C32–C34); ZK-I41, ZK-I43, ZK-I44",
+    WatchHistory = "C33", "watch-history", "invariants-and-faults.md §3.5 (C32–C34); ZK-I41, ZK-I43, ZK-I44",
         "Black box: each watch fires once, for a change after it was set, and before its session reads that change.",
         "A watch that is lost, doubled or invented misleads every recipe built on it.";
     FencingTokens = "H20", "fencing-tokens", "invariants-and-faults.md §3.15, §2.6 H20",
@@ -142,6 +151,12 @@ rules! {
     LeaderInIsr = "E15", "leader-in-isr", "invariants-and-faults.md §2.2 E15; KA-I05",
         "A partition's leader is in its ISR, and the ISR is a part of its replicas and never empty.",
         "A state that contradicts itself leaves a partition that nobody can lead, or that the wrong broker leads.";
+    IsrCas = "E16", "isr-cas", "invariants-and-faults.md §2.2 E16; KA-I11; KAFKA-1382",
+        "Every change of an ISR is conditional on the version its author read, and its author is the partition's leader, or the controller.",
+        "An unconditional write undoes what somebody else has just written, and neither of them learns of it.";
+    IsrJoinGuard = "E17", "isr-join-guard", "invariants-and-faults.md §2.2 E17; KA-I16; KAFKA-7128",
+        "A follower joins the ISR only with everything up to the leader's high watermark and the start of its epoch.",
+        "A member that lacks what an earlier leader committed may be elected, and then it is lost.";
     MetadataConverges = "E21", "controller-view-converges", "invariants-and-faults.md §2.2 E21; KA-I10",
         "After everything healed every broker's metadata is what ZooKeeper says, and no notification is left unread.",
         "Clients go where the metadata sends them; what is stale for ever sends them to the wrong broker for ever.";
@@ -172,6 +187,9 @@ rules! {
     StableRead = "L13", "stable-read", "invariants-and-faults.md §2.3 L13; KA-I27 (ConsistentRead)",
         "Every consumer is given the same record at an offset, for ever.",
         "Two consumers that read different records at one offset compute different states from one log.";
+    ContentIntegrity = "L15", "content-integrity", "invariants-and-faults.md §2.3 L15",
+        "A record that is given to a consumer is one that a producer sent to that partition, with the bytes it sent.",
+        "Damage that nobody detects is believed, copied and acted upon.";
     RecoveryPrefix = "L16", "recovery-prefix", "invariants-and-faults.md §2.3 L16; KA-I31; kafka-broker.md §5.3",
         "After a restart a log is what it was, or after a loss of power a part of it from its start that has all that was synced.",
         "A recovery that cuts too much loses records, and one that cuts too little serves garbage.";

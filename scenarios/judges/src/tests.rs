@@ -19,7 +19,7 @@ use machine::{EndId, HostId, Instant, Purpose, RunKey, Ticket};
 use crate::canon::digest_of;
 use crate::server::Role;
 use crate::txn_log::tests::framed;
-use crate::{Client, Ensemble, Look, Moment, Oracle, Voter};
+use crate::{Client, Ensemble, Look, Moment, Oracle, TreeLook, Voter};
 
 const SESSION: SessionId = SessionId::new(0xa);
 const OTHER: SessionId = SessionId::new(0xb);
@@ -58,9 +58,15 @@ struct Stage {
     logs: [Option<String>; 3],
     event: u64,
     tickets: u64,
+    /// What a server has read back.
+    tree: Option<TreeLook>,
 }
 
 impl Look for Stage {
+    fn tree(&self, _: HostId) -> Option<TreeLook> {
+        self.tree.clone()
+    }
+
     fn disk(&self, host: HostId) -> &PageCache {
         &self.disks[host.0 as usize]
     }
@@ -88,7 +94,7 @@ impl Stage {
         };
         let disks = (0..5).map(|_| PageCache::new(metadata)).collect();
         let (oracle, findings) = (Oracle::new(ensemble), Findings::new());
-        let mut stage = Self { oracle, findings, disks, logs: [None, None, None], event: 0, tickets: 0 };
+        let mut stage = Self { oracle, findings, disks, logs: [None, None, None], event: 0, tickets: 0, tree: None };
         for voter in 0..3 {
             stage.boot(voter, 1);
         }

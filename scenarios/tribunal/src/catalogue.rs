@@ -41,8 +41,34 @@ catalogue![
     "zookeeper-consumer-rebalance",
 ];
 
+macro_rules! hunts {
+    ($($name:literal),* $(,)?) => {
+        /// Scenarios that were made for one bug each: found by their names, and not listed in the catalogue.
+        pub const HUNTS: &[Entry] =
+            &[$(Entry { name: $name, text: include_str!(concat!("../tests/scenarios/", $name, ".toml")) }),*];
+    };
+}
+
+hunts![
+    "zookeeper-335",
+    "zookeeper-2355",
+    "zookeeper-2872",
+    "zookeeper-3911",
+    "zookeeper-4643",
+    "zookeeper-4925",
+    "zookeeper-tail",
+    "kafka-1211",
+    "kafka-1382",
+    "kafka-6082",
+    "kafka-6361",
+    "kafka-7128",
+    "kafka-7235",
+    "kafka-9839",
+    "kafka-m21",
+];
+
 /// The scenario of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<Entry> {
-    SCENARIOS.iter().copied().find(|entry| entry.name == name)
+    SCENARIOS.iter().chain(HUNTS).copied().find(|entry| entry.name == name)
 }

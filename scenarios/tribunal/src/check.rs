@@ -1,11 +1,11 @@
 //! The test API: seeded scenarios from `cargo test`.
 
-use std::ops::Range;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
 
 use engine::Verdict;
 
-use crate::prepared::{Changes, Prepared, Watch};
+use crate::prepared::{Changes, Prepared, Run, Watch};
 use crate::report;
 use crate::source::Source;
 use render::Level;
@@ -25,13 +25,49 @@ pub struct Seed {
     pub broken: Option<(String, String, u64)>,
     /// Why there is no verdict, if there is none.
     pub undecided: Option<String>,
-    /// Marks reached.
-    pub marks: Vec<(&'static str, u64)>,
+    /// Marks reached, and situations that arose, with how often.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Rules whose breaking the configuration excused, with how often.
+    pub excused: BTreeMap<&'static str, u64>,
+    /// Known holes of the real systems that the run went through, with how often.
+    pub holes: BTreeMap<&'static str, u64>,
     /// What the judges excused or count as a known hole.
     pub notes: Vec<String>,
 }
 
 impl Seed {
+    /// What came of a run.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        let broken = match &run.outcome.verdict {
+            Verdict::Violated(violations) => violations
+                .first()
+                .map(|violation| (violation.invariant.to_owned(), violation.headline.clone(), violation.signature())),
+            Verdict::Held | Verdict::Undecided(_) => None,
+        };
+        let undecided = match &run.outcome.verdict {
+            Verdict::Undecided(why) => Some(why.clone()),
+            Verdict::Held | Verdict::Violated(_) => None,
+        };
+        let court = run.world.judges();
+        let mut excused = BTreeMap::new();
+        for excuse in court.excuses() {
+            *excused.entry(excuse.rule.id()).or_insert(0) += 1;
+        }
+        Self {
+            seed: run.setup.seed,
+            hash: run.outcome.hash,
+            events: run.outcome.events,
+            simulated: run.outcome.at.as_nanos(),
+            broken,
+            undecided,
+            marks: report::marks_reached(run),
+            excused,
+            holes: court.notes().map(|(what, times, _)| (what, times)).collect(),
+            notes: report::remarks(run).into_iter().map(|note| format!("{}: {}", note.label, note.text)).collect(),
+        }
+    }
+
     /// True if every rule held.
     #[must_use]
     pub const fn held(&self) -> bool {
@@ -99,21 +135,11 @@ fn failure(prepared: &Prepared, seed: u64, broken: usize, of: usize) -> String {
 /// If scenario and `zoo.cfg` contradict each other.
 #[must_use]
 pub fn campaign(prepared: &Prepared, seeds: Range<u64>, threads: usize) -> Vec<Seed> {
-    let next = Mutex::new(seeds.clone());
-    let results = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let Some(seed) = next.lock().expect("no thread panics with the lock").next() else { return };
-                    let result = one(prepared, seed);
-                    results.lock().expect("no thread panics with the lock").push(result);
-                }
-            });
-        }
+    let mut results = Vec::new();
+    search::campaign(seeds, threads, &|| true, &|&seed| one(prepared, seed), &mut |_, result| {
+        results.push(result.unwrap_or_else(|panicked| panic!("{panicked}")));
+        ControlFlow::Continue(())
     });
-    let mut results = results.into_inner().expect("no thread panics with the lock");
-    results.sort_by_key(|result| result.seed);
     results
 }
 
@@ -123,25 +149,5 @@ pub fn campaign(prepared: &Prepared, seeds: Range<u64>, threads: usize) -> Vec<S
 /// If scenario and `zoo.cfg` contradict each other.
 #[must_use]
 pub fn one(prepared: &Prepared, seed: u64) -> Seed {
-    let run = prepared.run(seed, Watch::LIGHT).unwrap_or_else(|error| panic!("{error}"));
-    let broken = match &run.outcome.verdict {
-        Verdict::Violated(violations) => violations
-            .first()
-            .map(|violation| (violation.invariant.to_owned(), violation.headline.clone(), violation.signature())),
-        Verdict::Held | Verdict::Undecided(_) => None,
-    };
-    let undecided = match &run.outcome.verdict {
-        Verdict::Undecided(why) => Some(why.clone()),
-        Verdict::Held | Verdict::Violated(_) => None,
-    };
-    Seed {
-        seed,
-        hash: run.outcome.hash,
-        events: run.outcome.events,
-        simulated: run.outcome.at.as_nanos(),
-        broken,
-        undecided,
-        marks: run.world.marks().iter().map(|(&name, &times)| (name, times)).collect(),
-        notes: report::remarks(&run).into_iter().map(|note| format!("{}: {}", note.label, note.text)).collect(),
-    }
+    Seed::of(&prepared.run(seed, Watch::LIGHT).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -4,9 +4,19 @@
 //! deterministic, 5 the testbed is at fault.
 
 mod check;
+mod diff;
+mod explain;
+mod export;
+mod files;
+mod fuzz;
 mod init;
+mod inspect;
 mod list;
+mod merge;
+mod replay;
 mod run;
+mod score;
+mod shrink;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -16,6 +26,10 @@ use world::BadInput;
 
 /// Wrong use: arguments, a file, a key.
 const WRONG_USE: u8 = 2;
+/// A budget was spent, or runs are missing.
+const UNDECIDED: u8 = 3;
+/// The same seed gave two traces.
+const NOT_DETERMINISTIC: u8 = 4;
 /// The testbed is at fault.
 const TESTBED_AT_FAULT: u8 = 5;
 
@@ -41,7 +55,15 @@ enum Verb {
     List(list::List),
     Run(run::RunArguments),
     Check(check::Check),
+    Score(score::ScoreArguments),
     Init(init::Init),
+    Fuzz(fuzz::Fuzz),
+    Replay(replay::Replay),
+    Merge(merge::Merge),
+    Inspect(inspect::InspectArguments),
+    Shrink(shrink::Shrink),
+    Explain(explain::Explain),
+    Diff(diff::Diff),
     Completions(Completions),
 }
 
@@ -75,7 +97,15 @@ pub(crate) fn main() -> ExitCode {
         Verb::List(list) => list.run(),
         Verb::Run(run) => run.run(),
         Verb::Check(check) => check.run(),
+        Verb::Score(score) => score.run(),
         Verb::Init(init) => init.run(),
+        Verb::Fuzz(fuzz) => fuzz.run(),
+        Verb::Replay(replay) => replay.run(),
+        Verb::Merge(merge) => merge.run(),
+        Verb::Inspect(inspect) => inspect.run(),
+        Verb::Shrink(shrink) => shrink.run(),
+        Verb::Explain(explain) => explain.run(),
+        Verb::Diff(diff) => diff.run(),
         Verb::Completions(Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tribunal", &mut script);

@@ -10,16 +10,30 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "error kinds and JSON values are not ours to enumerate")]
 
+pub mod campaign;
 mod catalogue;
 mod check;
+mod comparison;
+mod explanation;
+pub mod inspect;
 mod prepared;
+mod regression;
 pub mod report;
 mod repro;
+pub mod score;
+mod shrinking;
 mod source;
 mod story;
 
-pub use catalogue::{Entry, SCENARIOS, find};
+pub use catalogue::{Entry, HUNTS, SCENARIOS, find};
 pub use check::{Seed, campaign, check, one, seeds};
-pub use prepared::{Changes, Given, GivenFile, JudgedWorld, Prepared, Run, Watch, is_running_a_world, run_to_end};
+pub use comparison::{Comparison, Side, Told, compare};
+pub use explanation::{AskedRule, Explanation, Lore, Questions, SLICE_LINES, explain_id, explain_repro};
+pub use prepared::{
+    Changes, Given, GivenFile, JudgedWorld, Prepared, Run, STEP_BUDGET, Watch, is_running_a_world, run_to_end,
+    run_until, run_within, state_of,
+};
+pub use regression::check_repro;
 pub use repro::{Expected, Repro};
+pub use shrinking::{NotShrunk, Size, Smaller, Step, reproduce, shrink_repro};
 pub use source::{Source, read};

@@ -1,11 +1,12 @@
 //! A scenario that is ready to be run with any seed.
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Catalogue, Options, Outcome, Plan, Rule, ScheduleFault, When, World, check_schedule};
 use judges::Court;
-use machine::{Depth, Describe, Digest, Machine as _};
+use machine::{Depth, Describe, Digest, Instant, Machine as _};
 use serde::{Deserialize, Serialize};
 use world::{
     ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, Properties, Scenario,
@@ -18,7 +19,7 @@ use crate::source::Source;
 pub type JudgedWorld = World<Node, Court>;
 
 /// Events a run may take off its queue before it is undecided.
-const STEP_BUDGET: u64 = 200_000_000;
+pub const STEP_BUDGET: u64 = 200_000_000;
 
 /// Worlds that are running in this process: inside them a panic is caught, and is a finding.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -251,6 +252,7 @@ impl Prepared {
             record: watch.record,
             depth: if watch.verify { Depth::Encoded } else { Depth::Cheap },
             violations_most: if watch.keep_going { VIOLATIONS_MOST } else { 1 },
+            budgeted: setup.budgeted,
             ..Options::default()
         };
         let world = World::new(seed, judges, setup.hosts.clone(), &setup.network, setup.schedule.clone(), options);
@@ -292,11 +294,37 @@ impl Prepared {
 
 /// Runs a world as its setup says: faults, heal, settle. Panics inside it are findings.
 pub fn run_to_end(world: &mut JudgedWorld, setup: &Setup) -> Outcome {
-    let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget: STEP_BUDGET };
+    run_within(world, setup, STEP_BUDGET)
+}
+
+/// The same with another budget of events taken off the queue.
+pub fn run_within(world: &mut JudgedWorld, setup: &Setup, step_budget: u64) -> Outcome {
+    let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget };
     RUNNING.fetch_add(1, Ordering::SeqCst);
-    let outcome = world.run(&plan);
+    let outcome = world.run_with_core(&plan, setup.core_patience);
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     outcome
+}
+
+/// Runs a world to an instant and no further, behind the faults healed as in a whole run. It ends early at a violation, or
+/// if something panics: then this is the message.
+///
+/// Simplified: what a whole run adds to the trace hash when it heals is not added, so behind that instant the hash is another one.
+pub fn run_until(world: &mut JudgedWorld, setup: &Setup, until: Instant) -> Option<String> {
+    let healed_at = Instant::ZERO + setup.faults_for;
+    let steps = || {
+        world.run_until(until.min(healed_at));
+        if until > healed_at && world.violations().is_empty() {
+            world.heal();
+            world.run_until(until);
+        }
+    };
+    RUNNING.fetch_add(1, Ordering::SeqCst);
+    let result = catch_unwind(AssertUnwindSafe(steps));
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    let payload = result.err()?;
+    let text = payload.downcast_ref::<&'static str>().map(|text| (*text).to_owned());
+    Some(text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default())
 }
 
 /// What a schedule may name in such a world.
@@ -308,6 +336,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
         roles: Court::role_names(&setup.topology),
         hosts: setup.topology.names(),
         groups: [COORDINATORS, BROKERS, CLIENTS, ADMINS].map(str::to_owned).to_vec(),
+        lanes: world::lane_names(),
     }
 }
 
@@ -337,21 +366,27 @@ fn quoted(word: &str) -> String {
 impl Run {
     /// What a server is at the end, in a few words.
     pub(crate) fn state(&self, host: machine::HostId) -> String {
-        match self.world.machine(host) {
-            None => "down".to_owned(),
-            Some(machine) => {
-                let view = serde_json::to_value(machine.view()).expect("a view is plain data");
-                let serde_json::Value::Object(fields) = view else { return view.to_string() };
-                let words: Vec<String> = fields
-                    .iter()
-                    .filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array())
-                    .map(|(name, value)| match value {
-                        serde_json::Value::String(text) => text.clone(),
-                        other => format!("{} {other}", name.replace('_', " ")),
-                    })
-                    .collect();
-                words.join(", ")
-            }
+        state_of(&self.world, host)
+    }
+}
+
+/// What a host's machine is at this instant, in a few words.
+#[must_use]
+pub fn state_of(world: &JudgedWorld, host: machine::HostId) -> String {
+    match world.machine(host) {
+        None => "down".to_owned(),
+        Some(machine) => {
+            let view = serde_json::to_value(machine.view()).expect("a view is plain data");
+            let serde_json::Value::Object(fields) = view else { return view.to_string() };
+            let words: Vec<String> = fields
+                .iter()
+                .filter(|(_, value)| !value.is_null() && !value.is_object() && !value.is_array())
+                .map(|(name, value)| match value {
+                    serde_json::Value::String(text) => text.clone(),
+                    other => format!("{} {other}", name.replace('_', " ")),
+                })
+                .collect();
+            words.join(", ")
         }
     }
 }

@@ -1,9 +1,11 @@
 //! From a run to its record.
 
+use std::collections::BTreeMap;
+
 use coordinator::CoordinatorMark;
 use engine::{Part, Verdict, Violation};
-use judges::Court;
-use machine::{HostId, Mark as _};
+use judges::{Court, Property};
+use machine::HostId;
 use record::{
     Check, Counts, Finding, Host, Identity, MarkCount, Note, OperationCount, Outcome, Record, Role, RuleCount, Stuck,
     Table, Waiting, Witness,
@@ -103,6 +105,8 @@ pub fn record(prepared: &Prepared, run: &Run) -> Record {
         moments: recording.map_or_else(Vec::new, |recording| story::moments(recording, &names)),
         bands: recording.map_or_else(Vec::new, |recording| story::bands(recording, &names)),
         tracks: recording.map_or_else(Vec::new, |recording| story::tracks(recording, &names)),
+        trees: recording.map_or_else(Vec::new, |recording| story::trees(recording, court, &names)),
+        steps: recording.map_or_else(Vec::new, |recording| story::steps(recording, &names)),
         arrows: recording.map_or_else(Vec::new, |recording| story::arrows(recording, &names)),
         notes: notes(prepared, run),
     }
@@ -142,33 +146,69 @@ fn hosts(run: &Run, names: &[String]) -> Vec<Host> {
         .collect()
 }
 
-fn marks(run: &Run) -> Vec<MarkCount> {
+/// The marks of a run, reached or not, in the order of [`mark_catalogue`].
+#[must_use]
+pub fn marks(run: &Run) -> Vec<MarkCount> {
     let reached = run.world.marks();
     let situations = run.world.judges().situations();
-    mark_names()
+    mark_catalogue()
         .into_iter()
-        .map(|name| {
-            let times = reached.get(name).or_else(|| situations.get(name)).copied().unwrap_or(0);
-            MarkCount { name: name.to_owned(), times }
+        .map(|mark| MarkCount {
+            name: mark.name.to_owned(),
+            id: mark.property.map(|property| property.id.to_owned()),
+            starred: mark.property.is_some_and(|property| property.starred),
+            times: reached.get(mark.name).or_else(|| situations.get(mark.name)).copied().unwrap_or(0),
         })
         .collect()
 }
 
+/// The marks that a run reached: those of the machines and those of the judges.
+#[must_use]
+pub fn marks_reached(run: &Run) -> BTreeMap<&'static str, u64> {
+    let mut reached = run.world.judges().situations();
+    reached.extend(run.world.marks());
+    reached
+}
+
+/// A mark there is.
+#[derive(Clone, Copy, Debug)]
+pub struct MarkEntry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means, in a sentence.
+    pub about: &'static str,
+    /// The property of the catalogue that it stands for, if any.
+    pub property: Option<&'static Property>,
+}
+
 /// Every mark there is: those of the machines, and the situations over several of them.
 #[must_use]
+pub fn mark_catalogue() -> Vec<MarkEntry> {
+    fn of<M: machine::Mark>() -> impl Iterator<Item = (&'static str, &'static str)> {
+        M::ALL.iter().map(|mark| (mark.name(), mark.about()))
+    }
+    of::<CoordinatorMark>()
+        .chain(of::<zkclient::ZkClientMark>())
+        .chain(of::<clients::WorkloadMark>())
+        .chain(of::<clients::kafka::KafkaClientMark>())
+        .chain(of::<broker::BrokerMark>())
+        .chain(of::<commitlog::CommitLogMark>())
+        .chain(Court::all_situations())
+        .chain(of::<judges::CoverageMark>())
+        .map(|(name, about)| MarkEntry { name, about, property: judges::property_of(name) })
+        .collect()
+}
+
+/// The names of all marks.
+#[must_use]
 pub fn mark_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = CoordinatorMark::ALL.iter().map(|mark| mark.name()).collect();
-    names.extend(zkclient::ZkClientMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(clients::WorkloadMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(clients::kafka::KafkaClientMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(broker::BrokerMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(commitlog::CommitLogMark::ALL.iter().map(|mark| mark.name()));
-    names.extend(Court::all_situations().map(|(kind, _)| kind));
-    names
+    mark_catalogue().into_iter().map(|mark| mark.name).collect()
 }
 
 fn notes(prepared: &Prepared, run: &Run) -> Vec<Note> {
-    let mut notes = remarks(run);
+    let mut notes: Vec<Note> =
+        run.setup.drawn.iter().map(|text| Note { label: "drawn".to_owned(), text: text.clone() }).collect();
+    notes.extend(remarks(run));
     notes.extend(balance(prepared, run));
     for properties in prepared.configuration() {
         for (label, remarks) in [("unknown", &properties.unknown), ("not modelled", &properties.unmodelled)] {

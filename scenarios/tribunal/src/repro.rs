@@ -3,10 +3,12 @@
 //! Versioned JSON: the resolved scenario with its overrides and defects, the configuration files as they were given, the seed,
 //! the explicit schedule, and what came of it.
 
-use engine::{Outcome, Rule, Verdict};
+use engine::{Outcome, Recording, Rule, Verdict};
+use search::Trail;
 use serde::{Deserialize, Serialize};
 use world::{BadInput, Scenario};
 
+use crate::campaign::without_place;
 use crate::prepared::{Given, Prepared};
 use crate::report::{COMMIT, VERSION};
 
@@ -35,6 +37,9 @@ pub struct Repro {
     pub schedule: Vec<Rule>,
     /// What came of it.
     pub expected: Expected,
+    /// Its trace, as little of it as names the first event that differs; absent if the run was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<Trail>,
 }
 
 /// What came of a run.
@@ -87,12 +92,20 @@ impl Repro {
             version: VERSION.to_owned(),
             commit: COMMIT.map(str::to_owned),
             name: prepared.name.clone(),
-            scenario: prepared.scenario.clone(),
+            scenario: prepared.scenario.resolved(seed),
             given: prepared.given.clone(),
             seed,
             schedule: prepared.setup(seed)?.schedule,
             expected: Expected::of(outcome),
+            trail: None,
         })
+    }
+
+    /// The same with the trail of its recorded run, so that a replay can name the first event that differs.
+    #[must_use]
+    pub fn with_trail(mut self, recording: &Recording) -> Self {
+        self.trail = Some(Trail::of(recording));
+        self
     }
 
     /// The scenario with its explicit schedule, ready to be run with the repro's seed. `file` is what messages call it.
@@ -126,7 +139,7 @@ impl Repro {
         }
         let bad = |error: &serde_json::Error| {
             let line = (error.line() > 0).then(|| error.line());
-            BadInput::new(file, line, format!("is no repro: {error}"))
+            BadInput::new(file, line, format!("is no repro: {}", without_place(error)))
                 .hint("repros are written by tribunal fuzz --keep DIR and tribunal shrink")
         };
         let found: Version = serde_json::from_str(text).map_err(|error| bad(&error))?;

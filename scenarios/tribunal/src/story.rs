@@ -3,9 +3,16 @@
 //! Here the protocols' facts get their words. What matters to a reader of any run is a turn; what explains the turns is a step; the rest is detail.
 
 mod kafka;
+mod steps;
+mod tracks;
+mod trees;
 
 use engine::{EventKind, FaultEvent, Recording, TraceEvent};
-use record::{Arrow, Band, Moment, Point, Track, Weight};
+use record::{Band, Moment, Weight};
+
+pub(crate) use steps::{arrows, steps};
+pub(crate) use tracks::tracks;
+pub(crate) use trees::{shown, trees};
 
 /// The fields of a fact, by name.
 struct Fields<'a>(&'a [(&'static str, String)]);
@@ -62,6 +69,17 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "probe-succeeded" => (Detail, format!("writes again after the heal ({} attempts)", f("attempts"))),
         _ => return kafka::words(kind, fields),
     })
+}
+
+/// The same for an explanation.
+pub(crate) fn said(kind: &str, fields: &[(&'static str, String)]) -> Option<(search::Telling, String)> {
+    let (weight, text) = words(kind, &Fields(fields))?;
+    let telling = match weight {
+        Weight::Turn => search::Telling::Turn,
+        Weight::Step => search::Telling::Step,
+        Weight::Detail => search::Telling::Detail,
+    };
+    Some((telling, text))
 }
 
 /// The moments of a recorded run.
@@ -132,63 +150,12 @@ fn moment(event: &TraceEvent, names: &[String], weight: Weight, text: String) ->
 /// Faults as stretches of time.
 pub(crate) fn bands(recording: &Recording, names: &[String]) -> Vec<Band> {
     let band = |fault: &FaultEvent| Band {
+        kind: fault.name.to_owned(),
         text: fault.text.clone(),
+        event: fault.event,
         hosts: fault.targets.iter().map(|&host| names[host.0 as usize].clone()).collect(),
         from: fault.at.as_nanos(),
         to: fault.until.map(machine::Instant::as_nanos),
     };
     recording.faults.iter().map(band).collect()
-}
-
-/// Roles, epochs, leaders and ISRs over time.
-pub(crate) fn tracks(recording: &Recording, names: &[String]) -> Vec<Track> {
-    let mut tracks: Vec<Track> = Vec::new();
-    for event in &recording.events {
-        for (kind, fields) in &event.facts {
-            let fields = Fields(fields);
-            let of_host = |what: &str| format!("{}.{what}", names[event.host.0 as usize]);
-            let (name, value) = match *kind {
-                "role-changed" => (of_host("role"), fields.of("role").to_owned()),
-                "epoch-current" => (of_host("epoch"), fields.of("epoch").to_owned()),
-                "leader-established" => (of_host("role"), format!("leads {}", fields.of("epoch"))),
-                _ => match kafka::track(kind, &fields) {
-                    Some(track) => track,
-                    None => continue,
-                },
-            };
-            let point = Point { at: event.at.as_nanos(), value };
-            match tracks.iter_mut().find(|track| track.name == name) {
-                Some(track) => track.points.push(point),
-                None => tracks.push(Track { name, points: vec![point] }),
-            }
-        }
-    }
-    tracks.sort_by(|a, b| a.name.cmp(&b.name));
-    tracks
-}
-
-/// Messages: delivered ones, with the event that sent them.
-pub(crate) fn arrows(recording: &Recording, names: &[String]) -> Vec<Arrow> {
-    let sent = |cause: u64| {
-        recording
-            .events
-            .binary_search_by_key(&cause, |event| event.id)
-            .ok()
-            .map(|at| recording.events[at].at.as_nanos())
-    };
-    recording
-        .events
-        .iter()
-        .filter(|event| event.kind == EventKind::Message)
-        .filter_map(|event| {
-            Some(Arrow {
-                from: names[event.from?.0 as usize].clone(),
-                to: names[event.host.0 as usize].clone(),
-                sent: sent(event.cause)?,
-                received: event.at.as_nanos(),
-                event: event.id,
-                label: event.name.to_owned(),
-            })
-        })
-        .collect()
 }

@@ -8,6 +8,7 @@ use clients::kafka::{
     AdminImage, ConsumerImage, CreateTopicsBy, KafkaClientImage, NewTopic, OffsetReset, OperatorImage, ProducerImage,
     Work, ZkConsumerImage,
 };
+use commitlog::LogConfig;
 use kafkawire::{BrokerId, Hosts};
 use machine::{HostId, Port, Span};
 use rand::seq::IndexedRandom as _;
@@ -112,6 +113,7 @@ pub(crate) fn broker_images(scenario: &Scenario, topology: &Topology, wire: kafk
             broker_id: broker.id,
             advertised_host: broker.name.as_str().into(),
             rack: broker.rack.clone(),
+            log: LogConfig { mutant: broker::defect::log_mutant(&defects), ..topology.kafka.log.clone() },
             ..(*topology.kafka).clone()
         }),
         zookeeper: Arc::clone(&zookeeper),

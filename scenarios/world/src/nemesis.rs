@@ -86,6 +86,7 @@ impl Nemesis {
                 after: SpanRange::ZERO,
                 fault: fault(family, SpanRange::exactly(lasting), rng),
                 times: 1,
+                must_fire: false,
             });
             at = at + lasting + draw(self.every, rng);
         }

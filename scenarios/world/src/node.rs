@@ -230,6 +230,21 @@ impl Machine for Node {
     }
 }
 
+/// The names of all lanes there are, in order.
+#[must_use]
+pub fn lane_names() -> Vec<String> {
+    use broker::work as broker;
+    use coordinator::work as coordinator;
+    let learner = coordinator::learner(jute::Sid::new(1));
+    let coordinators = (coordinator::MAIN.0..=coordinator::CLIENTS.0).map(Lane).chain([learner]);
+    let brokers = (broker::MAIN.0..=broker::ZK_SESSION_EXPIRY.0).map(Lane);
+    let brokers = brokers.chain([broker::request_handler(0), broker::fetcher(0)]);
+    let mut names: Vec<String> = coordinators.chain(brokers).map(|lane| Node::lane_name(lane).to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 impl From<coordinator::Work> for Work {
     fn from(work: coordinator::Work) -> Self {
         Self::Coordinator(work)

@@ -10,7 +10,9 @@ mod workload;
 
 pub(crate) use load::text_of;
 pub use load::{check_scenario, load, load_with};
-pub use sections::{Clocks, Cluster, CreateTopics, Disk, KeyValue, Keys, Network, OneOf, Scenario, Topic, Wire};
+pub use sections::{
+    Clocks, Cluster, CoreChoice, CreateTopics, Disk, KeyValue, Keys, Liveness, Network, OneOf, Scenario, Topic, Wire,
+};
 pub use workload::{Acks, Balance, Kind, Reset, Workload};
 
 pub use crate::nemesis::{Family, Nemesis};

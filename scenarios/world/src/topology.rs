@@ -21,7 +21,7 @@ use crate::place::BadInput;
 use crate::scenario::text_of;
 use crate::server_properties::ServerProperties;
 use crate::zoo_cfg::ZooCfg;
-use crate::{Balance, Image, Kind, Node, Scenario, Workload};
+use crate::{Balance, CoreChoice, Image, Kind, Node, Scenario, Workload};
 
 /// The group of the ZooKeeper servers.
 pub const COORDINATORS: &str = "coordinators";
@@ -106,6 +106,12 @@ pub struct Setup {
     pub faults_for: Span,
     /// How long the healed world may take to converge.
     pub settle_at_most: Span,
+    /// Faults that would make recovery impossible are refused.
+    pub budgeted: bool,
+    /// How long a drawn core may take without getting any further while the rest stays broken; none if there is no core.
+    pub core_patience: Option<Span>,
+    /// What a swarm drew, in words.
+    pub drawn: Vec<String>,
 }
 
 impl Setup {
@@ -114,6 +120,7 @@ impl Setup {
     /// # Errors
     /// If scenario and files contradict each other.
     pub fn draw(scenario: &Scenario, files: &Files, seed: u64) -> Result<Self, BadInput> {
+        let scenario = &scenario.resolved(seed);
         // A generator of its own: what is drawn here shifts nothing in the engine.
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x05EE_D0F5_CEAA_0210);
         let duration = span(scenario.duration, &mut rng);
@@ -160,6 +167,12 @@ impl Setup {
             schedule,
             faults_for: duration,
             settle_at_most: span(scenario.settle, &mut rng),
+            budgeted: scenario.budget,
+            core_patience: scenario.liveness.as_ref().and_then(|it| match it.core {
+                CoreChoice::Full => None,
+                CoreChoice::Drawn => Some(span(it.patience, &mut rng)),
+            }),
+            drawn: scenario.drawn.clone(),
             topology,
         })
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Except, Fault, Match, Rule, SpanRange, Strike, Target, When};
+use machine::Span;
+
+use crate::{Except, Fault, Match, Rule, SpanRange, Strike, Target, Trigger, When};
 
 /// What a schedule may name.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Catalogue {
     pub hosts: Vec<String>,
     /// Names of groups.
     pub groups: Vec<String>,
+    /// Names of lanes.
+    pub lanes: Vec<String>,
 }
 
 /// What is wrong with a schedule.
@@ -31,7 +35,7 @@ pub struct ScheduleError {
 pub enum ScheduleFault {
     /// It names something that there is not.
     Unknown {
-        /// What: `fact`, `role`, `host` or `group`.
+        /// What: `fact`, `role`, `host`, `group`, `lane` or `rule`.
         what: &'static str,
         /// The name.
         name: String,
@@ -63,7 +67,11 @@ impl std::error::Error for ScheduleError {}
 /// # Errors
 /// The first rule that names something unknown, with what is known, or that is illegal in itself.
 pub fn check_schedule(schedule: &[Rule], catalogue: &Catalogue) -> Result<(), ScheduleError> {
+    let names: Vec<String> = schedule.iter().filter_map(|rule| rule.name.clone()).collect();
     for (index, rule) in schedule.iter().enumerate() {
+        if let When::Fact(Trigger { behind: Some(behind), .. }) = &rule.when {
+            known("rule", behind, &names).map_err(|what| ScheduleError { rule: index, what })?;
+        }
         check_rule(rule, catalogue).map_err(|what| ScheduleError { rule: index, what })?;
     }
     Ok(())
@@ -94,12 +102,16 @@ fn check_rule(rule: &Rule, catalogue: &Catalogue) -> Result<(), ScheduleFault> {
     for target in rule.fault.targets() {
         check_target(target, catalogue)?;
     }
+    if let Fault::StopLane { lane, .. } = &rule.fault {
+        known("lane", lane, &catalogue.lanes)?;
+    }
     check_legal(rule)
 }
 
 fn check_target(target: &Target, catalogue: &Catalogue) -> Result<(), ScheduleFault> {
     match target {
         Target::Host(name) => known("host", name, &catalogue.hosts),
+        Target::Hosts(names) => names.iter().try_for_each(|name| known("host", name, &catalogue.hosts)),
         Target::Role(name) => known("role", name, &catalogue.roles),
         Target::Group(name) | Target::AnyOf(name) | Target::MinorityOf(name) | Target::RestOf(name) => {
             known("group", name, &catalogue.groups)
@@ -129,13 +141,26 @@ pub(crate) fn check_legal(rule: &Rule) -> Result<(), ScheduleFault> {
         }
         (When::At(_) | When::Fact(_), Strike::AfterEffects) | (When::Fact(_), Strike::BeforeEffects) => {}
     }
-    match &rule.fault {
-        Fault::Loss { one_in: 0, .. } => illegal("`one-in` is at least 1"),
-        Fault::ClockDrift { ppm, .. } if !(-500_000..=900_000).contains(ppm) => {
-            illegal("`ppm` is between -500000 and 900000")
+    check_numbers(&rule.fault)
+}
+
+/// What a fault may not be, whoever it is aimed at.
+fn check_numbers(fault: &Fault) -> Result<(), ScheduleFault> {
+    let why = match fault {
+        Fault::Loss { one_in: 0, .. } => "`one-in` is at least 1",
+        Fault::ClockDrift { ppm, .. } if !(-500_000..=900_000).contains(ppm) => "`ppm` is between -500000 and 900000",
+        Fault::SlowDisk { factor: 0, .. } | Fault::SlowCpu { factor: 0, .. } => "`factor` is at least 1",
+        Fault::Partition { groups, .. } if groups.len() < 2 => "a partition has at least two groups",
+        Fault::Bandwidth { bytes_per_second: 0, .. } => "`bytes-per-second` is at least 1",
+        Fault::CrashLoop { times: 0, .. }
+        | Fault::LostWrite { times: 0, .. }
+        | Fault::MisdirectedWrite { times: 0, .. } => "`times` is at least 1",
+        Fault::BitRot { bits: 0, .. } => "`bits` is at least 1",
+        Fault::BadSectors { sectors: 0, .. } => "`sectors` is at least 1",
+        Fault::ClockStrobe { every, .. } if every.least() < Span::millis(1) => "`every` is at least 1ms",
+        Fault::Flap { up, down, .. } if up.least() < Span::millis(1) || down.least() < Span::millis(1) => {
+            "`up` and `down` are at least 1ms"
         }
-        Fault::SlowDisk { factor: 0, .. } => illegal("`factor` is at least 1"),
-        Fault::Partition { groups, .. } if groups.len() < 2 => illegal("a partition has at least two groups"),
         Fault::Kill { .. }
         | Fault::PowerLoss { .. }
         | Fault::Terminate { .. }
@@ -152,6 +177,28 @@ pub(crate) fn check_legal(rule: &Rule) -> Result<(), ScheduleFault> {
         | Fault::SlowDisk { .. }
         | Fault::ClockDrift { .. }
         | Fault::ClockJump { .. }
-        | Fault::Heal {} => Ok(()),
-    }
+        | Fault::CrashLoop { .. }
+        | Fault::Resume { .. }
+        | Fault::Suspend { .. }
+        | Fault::SlowCpu { .. }
+        | Fault::StopLane { .. }
+        | Fault::Ring { .. }
+        | Fault::Bridge { .. }
+        | Fault::Flap { .. }
+        | Fault::Swizzle { .. }
+        | Fault::HalfOpen { .. }
+        | Fault::SlowAccept { .. }
+        | Fault::Bandwidth { .. }
+        | Fault::Wipe { .. }
+        | Fault::RestoreDisk { .. }
+        | Fault::BitRot { .. }
+        | Fault::BadSectors { .. }
+        | Fault::LostSync { .. }
+        | Fault::LostWrite { .. }
+        | Fault::MisdirectedWrite { .. }
+        | Fault::ClockStrobe { .. }
+        | Fault::LateTimers { .. }
+        | Fault::Heal {} => return Ok(()),
+    };
+    Err(ScheduleFault::Illegal { why })
 }

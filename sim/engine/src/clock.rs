@@ -70,6 +70,12 @@ impl HostClock {
         self.rate = rate_of(ppm);
     }
 
+    /// Both clocks stood still since the monotonic one showed `since`, and go on now.
+    pub(crate) const fn resume(&mut self, now: Instant, since: Instant) {
+        self.anchor_local = since.as_nanos();
+        self.anchor_world = now.as_nanos();
+    }
+
     /// Moves the calendar; the monotonic clock never jumps.
     pub(crate) const fn jump(&mut self, by_ms: i64) {
         self.wall_offset_ms += by_ms;

@@ -51,6 +51,8 @@ pub(crate) struct Side {
     pub(crate) held: u32,
     /// Reliable segments sent from this side: the index of their draws.
     pub(crate) sent: u32,
+    /// The number of the next of them that the other side may be given.
+    pub(crate) next: u32,
     /// When the last of them arrives: none may overtake it.
     pub(crate) last_arrival: Instant,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) port: Port,
     /// SYNs sent so far.
     pub(crate) attempts: u32,
+    /// So many active faults let it pass nothing.
+    pub(crate) silenced: u32,
     pub(crate) dialer: Side,
     pub(crate) acceptor: Side,
 }
@@ -153,12 +157,13 @@ impl<T> Default for Connections<T> {
 impl<T> Connections<T> {
     /// A new connection, dialled.
     pub(crate) fn dial(&mut self, from: HostId, end: EndId, to: HostId, port: Port) -> SlotId {
-        let side = |host, end, state| Side { host, end, state, held: 0, sent: 0, last_arrival: Instant::ZERO };
+        let side = |host, end, state| Side { host, end, state, held: 0, sent: 0, next: 0, last_arrival: Instant::ZERO };
         let mut connection = Connection {
             generation: 0,
             in_use: true,
             port,
             attempts: 0,
+            silenced: 0,
             dialer: side(from, end, SideState::Opening),
             acceptor: side(to, EndId(0), SideState::Absent),
         };
@@ -206,6 +211,15 @@ impl<T> Connections<T> {
             .filter(|(_, connection)| is_open(connection))
             .map(|(slot, connection)| SlotId { slot, generation: connection.generation })
             .collect()
+    }
+
+    /// Every connection between the two that is open on both sides.
+    pub(crate) fn open_between(&self, a: HostId, b: HostId) -> Vec<SlotId> {
+        let is_open = |id: &SlotId| {
+            let connection = &self.table[id.slot as usize];
+            connection.dialer.state == SideState::Open && connection.acceptor.state == SideState::Open
+        };
+        self.between(a, b).into_iter().filter(is_open).collect()
     }
 
     /// One side is done; frees the slot if that was the last. Panics if the connection's life is over.

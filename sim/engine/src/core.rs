@@ -1,15 +1,19 @@
 //! Everything of a world that is neither a host nor a judge, so that a step may borrow all three.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use machine::{Address, Describe, Effect, HostId, Incarnation, InputOf, Instant, Lane, Machine, RunKey, Ticket, Value};
+use machine::disk::PageCache;
+use machine::{
+    Address, Describe, Effect, HostId, Incarnation, InputOf, Instant, Lane, Machine, RunKey, Span, Ticket, Value,
+};
 
 use crate::connection::{Connections, Role, Segment, SlotId};
 use crate::disk::DiskOp;
-use crate::fault::Lasting;
+
 use crate::host::Cast;
 use crate::judge::{Findings, Judges, Seen, SeenWhat};
+use crate::lasting::Lasting;
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::trace::{Entry, Recording, SituationEvent, Trace, TraceEvent, word_of};
@@ -69,6 +73,26 @@ pub(crate) enum Event<M: Machine> {
     FaultEnd {
         fault: u64,
     },
+    /// A fault that comes and goes does so.
+    Toggle {
+        fault: u64,
+    },
+    /// A process that is to die again does.
+    CrashAgain {
+        host: HostId,
+        incarnation: Incarnation,
+    },
+    /// A SYN that waited to be accepted.
+    LateSyn {
+        id: SlotId,
+    },
+    /// The disk goes back to what it was.
+    Restore {
+        host: HostId,
+        rule: Option<usize>,
+        image: Box<PageCache>,
+        down_for: Option<Span>,
+    },
 }
 
 /// An event, and the one that caused it.
@@ -86,6 +110,8 @@ pub(crate) struct Active {
     pub(crate) felt: bool,
     /// Which entry of the recording ends with it.
     pub(crate) entry: Option<usize>,
+    /// Its end is put off until the whole world heals.
+    pub(crate) for_good: bool,
     pub(crate) lasting: Lasting,
 }
 
@@ -98,6 +124,8 @@ pub struct RuleCount {
     pub felt: u32,
     /// Facts that matched its trigger.
     pub matches: u32,
+    /// Strikes that the budget refused: nothing happened.
+    pub refused: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,6 +134,8 @@ pub(crate) struct RuleState {
     pub(crate) key: u64,
     /// The word of the fact that triggers it; zero, which no name has, if it waits for a time.
     pub(crate) trigger: u64,
+    /// The rule behind whose strike alone it is triggered.
+    pub(crate) behind: Option<usize>,
     /// Times it was triggered; it may strike later.
     pub(crate) triggered: u32,
     pub(crate) count: RuleCount,
@@ -134,6 +164,8 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) has_triggers: bool,
     pub(crate) has_before_effects: bool,
     pub(crate) is_healed: bool,
+    /// Hosts that stay as broken as they are, while a core is healed.
+    pub(crate) frozen: BTreeSet<HostId>,
     pub(crate) active: Vec<Active>,
     pub(crate) faults_begun: u64,
     pub(crate) trace: Trace,
@@ -276,14 +308,16 @@ impl<M: Machine> Core<M> {
     /// Compares a fact with every trigger.
     fn trigger<J: Judges<M>>(&mut self, judges: &J, host: HostId, kind: (u64, &'static str), fields: &Fields<'_>) {
         let Self { cast, key, rules, rule_states, .. } = self;
-        for (index, (rule, state)) in rules.iter().zip(rule_states).enumerate() {
-            if state.trigger != kind.0 {
+        for (index, rule) in rules.iter().enumerate() {
+            let state = &rule_states[index];
+            if state.trigger != kind.0 || state.behind.is_some_and(|before| rule_states[before].count.fired == 0) {
                 continue;
             }
             let When::Fact(trigger) = &rule.when else { continue };
             if trigger.fact != kind.1 || !matches(cast, *key, judges, host, trigger, fields) {
                 continue;
             }
+            let state = &mut rule_states[index];
             state.count.matches += 1;
             if state.count.matches >= trigger.nth && state.triggered < rule.times {
                 state.triggered += 1;
@@ -329,17 +363,8 @@ impl<M: Machine> Core<M> {
     /// A cut or a frozen host kept something on this link.
     pub(crate) fn feel_cut(&mut self, from: HostId, to: HostId) {
         self.counts.segments_held += 1;
-        self.feel(|lasting| match lasting {
-            Lasting::Cut(links) => links.contains(&(from, to)),
-            Lasting::Freeze(host) | Lasting::Down(host) => *host == to,
-            Lasting::Pause(_)
-            | Lasting::Delay(..)
-            | Lasting::Loss(..)
-            | Lasting::DiskError(..)
-            | Lasting::DiskFull(_)
-            | Lasting::SlowDisk(..)
-            | Lasting::Drift(..) => false,
-        });
+        let now = self.now;
+        self.feel(|lasting| lasting.cuts((from, to), now) || lasting.silences(to));
     }
 }
 

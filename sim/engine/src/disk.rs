@@ -13,6 +13,8 @@ use machine::disk::{CrashModel, Disk, DiskError, Durable, FileId, Metadata, Page
 use machine::{Digest, Draw, Instant, Span, Ticket};
 use serde::{Deserialize, Serialize};
 
+use crate::lasting::LostWrites;
+
 /// What a disk is like.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,6 +105,8 @@ pub(crate) struct DiskFaults {
     pub slow_factor: u64,
     /// Syncs and read misses take so much longer, after the factor.
     pub stall: Span,
+    /// Syncs complete well and harden nothing.
+    pub lying: bool,
 }
 
 impl Default for DiskFaults {
@@ -114,6 +118,7 @@ impl Default for DiskFaults {
             full: false,
             slow_factor: 1,
             stall: Span::ZERO,
+            lying: false,
         }
     }
 }
@@ -143,6 +148,12 @@ pub(crate) struct DiskFelt {
     pub full: u32,
     /// Syncs and read misses that took longer.
     pub slow: u32,
+    /// Reads that met a bad sector.
+    pub bad_sector: u32,
+    /// Syncs that lied.
+    pub lost_sync: u32,
+    /// Writes that were lost, or went elsewhere.
+    pub lost_write: u32,
 }
 
 /// What a change did to a disk.
@@ -223,6 +234,10 @@ pub(crate) struct HostDisk {
     spec: Arc<DiskSpec>,
     faults: DiskFaults,
     felt: DiskFelt,
+    /// Sectors that cannot be read.
+    bad: Arc<BTreeSet<(FileId, u64)>>,
+    /// Which writes are lost, and how many more of them.
+    losing: Option<(Arc<LostWrites>, u32)>,
     /// When the device has served every sync it was given.
     busy_until: Instant,
     warm: Warmth,
@@ -245,6 +260,9 @@ struct Dirty {
 
 /// How far apart the kernel looks at what is dirty.
 const WRITE_BACK_INTERVAL: Span = Span::secs(1);
+
+/// What cannot be read as a whole if a bit of it cannot: a sector of a modern disk.
+const SECTOR_BYTES: u64 = 4 << 10;
 
 /// Bytes that one read miss brings into the cache: the read-ahead window of Linux.
 const REGION_BYTES: u64 = 128 << 10;
@@ -281,6 +299,8 @@ impl HostDisk {
             spec,
             faults: DiskFaults::default(),
             felt: DiskFelt::default(),
+            bad: Arc::default(),
+            losing: None,
             busy_until: Instant::ZERO,
             warm: Warmth::new(FileId(0)),
             dirty: VecDeque::new(),
@@ -307,6 +327,9 @@ impl HostDisk {
                 (dirty.until, dirty.last_change) = (now, last);
             }
             Some(_) | None => self.dirty.push_back(Dirty { since: now, until: now, last_change: last }),
+        }
+        if self.faults.lying {
+            return;
         }
         while let Some(dirty) = self.dirty.pop_front_if(|dirty| dirty.until.saturating_add(after) <= now) {
             self.cache.write_back(dirty.last_change);
@@ -369,6 +392,11 @@ impl HostDisk {
             assert!(self.cache.fail_sync(ticket), "the sync is pending");
             return Some(Err(DiskError::Io));
         }
+        if self.faults.lying {
+            self.felt.lost_sync += 1;
+            assert!(self.cache.skip_sync(ticket), "the sync is pending");
+            return Some(Ok(()));
+        }
         assert!(self.cache.harden(ticket), "the sync is pending");
         Some(Ok(()))
     }
@@ -380,6 +408,76 @@ impl HostDisk {
         self.busy_until = Instant::ZERO;
         self.warm = Warmth::new(self.cache.next_file());
         loss
+    }
+
+    /// The device is replaced by an empty one.
+    pub(crate) fn wipe(&mut self) {
+        self.cache.wipe();
+        self.dirty.clear();
+        self.bad = Arc::default();
+        self.warm = Warmth::new(self.cache.next_file());
+    }
+
+    /// The device holds again what it held when that image was taken.
+    pub(crate) fn restore(&mut self, image: &PageCache) {
+        self.cache.restore(image);
+        self.dirty.clear();
+        self.bad = Arc::default();
+        self.warm = Warmth::new(self.cache.next_file());
+    }
+
+    /// Flips bits at drawn places of files whose path begins so; how many it could.
+    pub(crate) fn rot(&mut self, prefix: &str, bits: u32, draw: &mut Draw) -> u32 {
+        let mut flipped = 0;
+        for _ in 0..bits {
+            let Some((file, offset)) = self.drawn_place(prefix, draw) else { break };
+            let Ok(byte) = self.cache.read(file, offset, 1) else { continue };
+            let altered = byte.first().map(|byte| byte ^ 1 << draw.below(8));
+            flipped += u32::from(altered.is_some_and(|byte| self.cache.alter(file, offset, &[byte])));
+        }
+        flipped
+    }
+
+    /// Makes drawn sectors of files whose path begins so unreadable; how many it could.
+    pub(crate) fn spoil(&mut self, prefix: &str, sectors: u32, draw: &mut Draw) -> u32 {
+        let mut spoilt = 0;
+        for _ in 0..sectors {
+            let Some((file, offset)) = self.drawn_place(prefix, draw) else { break };
+            spoilt += u32::from(Arc::make_mut(&mut self.bad).insert((file, offset / SECTOR_BYTES)));
+        }
+        spoilt
+    }
+
+    /// Every sector can be read again: the device has remapped them.
+    pub(crate) fn mend(&mut self) {
+        self.bad = Arc::default();
+    }
+
+    /// Which of the next writes are lost.
+    pub(crate) fn lose_writes(&mut self, which: Option<Arc<LostWrites>>) {
+        self.losing = which.map(|which| {
+            let times = which.times;
+            (which, times)
+        });
+    }
+
+    /// A byte that is on the device, each as likely as any other.
+    fn drawn_place(&self, prefix: &str, draw: &mut Draw) -> Option<(FileId, u64)> {
+        let files: Vec<(FileId, u64)> = self
+            .cache
+            .durable_files()
+            .filter(|(path, _, len)| path.starts_with(prefix) && *len > 0)
+            .map(|(_, file, len)| (file, len))
+            .collect();
+        let total: u64 = files.iter().map(|(_, len)| len).sum();
+        let mut at = (total > 0).then(|| draw.below(total))?;
+        for (file, len) in files {
+            if at < len {
+                return Some((file, at));
+            }
+            at -= len;
+        }
+        unreachable!("the place lies below the total")
     }
 
     /// Adds the state of cache and device: not the bytes, which the trace has seen as they were written, and not the
@@ -420,6 +518,50 @@ impl LentDisk<'_> {
             return Err(DiskError::Io);
         }
         Ok(())
+    }
+
+    /// Fails if what is read touches a sector that is bad.
+    fn sector_fault(&mut self, file: FileId, offset: u64, len: u64) -> Result<(), DiskError> {
+        if self.disk.bad.is_empty() || len == 0 {
+            return Ok(());
+        }
+        let end = offset.saturating_add(len).min(self.disk.cache.len(file));
+        let is_bad = offset < end && {
+            let sectors = (file, offset / SECTOR_BYTES)..=(file, (end - 1) / SECTOR_BYTES);
+            self.disk.bad.range(sectors).next().is_some()
+        };
+        if is_bad {
+            self.disk.felt.bad_sector += 1;
+            return Err(DiskError::Io);
+        }
+        Ok(())
+    }
+
+    /// What was written is where it should be, unless a fault says otherwise.
+    fn written(&mut self, file: FileId, offset: u64, bytes: &[u8]) {
+        let len = bytes.len() as u64;
+        if !self.disk.bad.is_empty() && len > 0 {
+            for sector in offset.div_ceil(SECTOR_BYTES)..(offset + len) / SECTOR_BYTES {
+                Arc::make_mut(&mut self.disk.bad).remove(&(file, sector));
+            }
+        }
+        let path = self.disk.losing.is_some().then(|| self.path_of(file));
+        let Some((which, left)) = &mut self.disk.losing else { return };
+        if *left == 0 || len == 0 || !path.is_some_and(|path| path.starts_with(&which.file)) {
+            return;
+        }
+        *left -= 1;
+        let is_misdirected = which.is_misdirected;
+        self.disk.felt.lost_write += 1;
+        self.disk.cache.lose_last(file);
+        let room = self.disk.cache.durable().len(file).unwrap_or(0);
+        if is_misdirected && room > len {
+            // Its own draw: the change before it is named nowhere else.
+            let mut elsewhere = Digest::new();
+            elsewhere.word(self.disk.cache.last_change());
+            let victim = elsewhere.value() % (room - len);
+            let _ = self.disk.cache.alter(file, victim, bytes);
+        }
     }
 
     /// Fails if the disk cannot store so many bytes more.
@@ -493,6 +635,9 @@ impl Disk for LentDisk<'_> {
         self.write_fault()?;
         self.space_fault(|cache| cache.growth(file, offset, bytes.len() as u64))?;
         self.disk.cache.write_at(file, offset, bytes)?;
+        if self.disk.losing.is_some() || !self.disk.bad.is_empty() {
+            self.written(file, offset, bytes);
+        }
         let mut digest = Digest::new();
         digest.bytes(bytes);
         let kind = DiskOpKind::Write { offset, bytes: Bytes::copy_from_slice(bytes), checksum: digest.value() };
@@ -502,6 +647,7 @@ impl Disk for LentDisk<'_> {
 
     fn read(&mut self, file: FileId, offset: u64, len: u64) -> Result<Bytes, DiskError> {
         self.read_fault()?;
+        self.sector_fault(file, offset, len)?;
         self.warm(file, offset, len);
         self.disk.cache.read(file, offset, len)
     }

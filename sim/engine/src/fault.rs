@@ -1,78 +1,10 @@
 //! Faults as data: what is done, and to whom.
 
-use std::fmt;
+mod words;
 
-use machine::{HostId, Span};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::SpanRange;
-
-/// Who is meant. Resolved at the instant the fault strikes; one that resolves to nobody is *fired, not felt*.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// `{ host = "zk1" }`: the host of that name.
-    Host(String),
-    /// `{ role = "leader" }`: whoever has the role at that instant, as the judges see it.
-    Role(String),
-    /// `{ group = "coordinators" }`: every host of the group.
-    Group(String),
-    /// `{ any-of = "coordinators" }`: one host of the group, drawn.
-    AnyOf(String),
-    /// `{ minority-of = "coordinators" }`: fewer than half of the group, at least one, drawn.
-    MinorityOf(String),
-    /// `{ rest-of = "coordinators" }`: those of the group that this fault has not named so far.
-    RestOf(String),
-    /// `{ except = { group = "coordinators", target = { role = "leader" } } }`: the group without the target.
-    Except(Except),
-    /// `{ this = true }`: the host that stated the fact which triggered the rule.
-    This(Yes),
-    /// `{ everybody = true }`: every host.
-    Everybody(Yes),
-}
-
-/// A group without somebody.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Except {
-    /// The group.
-    pub group: String,
-    /// Who is left out of it.
-    pub target: Box<Target>,
-}
-
-/// The only value of a key that is merely present: `true`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Yes;
-
-impl Serialize for Yes {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bool(true)
-    }
-}
-
-impl<'de> Deserialize<'de> for Yes {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        if bool::deserialize(from)? { Ok(Self) } else { Err(D::Error::custom("this key is `true` or absent")) }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(name) => f.write_str(name),
-            Self::Role(name) => write!(f, "the {name}"),
-            Self::Group(name) => write!(f, "all {name}"),
-            Self::AnyOf(name) => write!(f, "one of the {name}"),
-            Self::MinorityOf(name) => write!(f, "a minority of the {name}"),
-            Self::RestOf(name) => write!(f, "the rest of the {name}"),
-            Self::Except(Except { group, target }) => write!(f, "all {group} except {target}"),
-            Self::This(Yes) => f.write_str("this host"),
-            Self::Everybody(Yes) => f.write_str("everybody"),
-        }
-    }
-}
+use crate::{SpanRange, Target};
 
 /// What a disk error hits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -243,6 +175,228 @@ pub enum Fault {
         /// Milliseconds, forwards or (negative) backwards.
         by_ms: i64,
     },
+    /// The process dies at once, and again a drawn while into each of its next lives.
+    CrashLoop {
+        /// Who.
+        target: Target,
+        /// How many more times than once; not zero.
+        times: u32,
+        /// How long each of those lives is.
+        within: SpanRange,
+        /// How long it is down each time, the last included.
+        restart_after: SpanRange,
+    },
+    /// Whatever keeps the process or its host from running (pause, freeze, suspend) ends now.
+    Resume {
+        /// Who.
+        target: Target,
+    },
+    /// The whole host stops and its clocks with it: a virtual machine that is suspended. Its calendar is late afterwards.
+    Suspend {
+        /// Who.
+        target: Target,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Threads get less of the processor.
+    SlowCpu {
+        /// Who.
+        target: Target,
+        /// What a thread computes, and what it waits for the processor, takes so many times as long.
+        #[serde(default = "one")]
+        factor: u32,
+        /// Each turn of a thread comes so much later; drawn once.
+        #[serde(default)]
+        each: SpanRange,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// One thread of the process stops; the others live on.
+    StopLane {
+        /// Who.
+        target: Target,
+        /// The thread, by the name of its lane.
+        lane: String,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Each of the hosts reaches a majority of them, and no two the same: at least five hosts, in a drawn order.
+    Ring {
+        /// Among whom.
+        target: Target,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Two halves that only one of the hosts, drawn, still joins: at least three hosts.
+    Bridge {
+        /// Among whom.
+        target: Target,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// The links between the two go down and up again, at most fifty times.
+    Flap {
+        /// The one side.
+        from: Target,
+        /// The other side.
+        to: Target,
+        /// How long they are up; drawn each time.
+        up: SpanRange,
+        /// How long they are down; drawn each time.
+        down: SpanRange,
+        /// How long in all.
+        #[serde(rename = "for")]
+        lasting: SpanRange,
+    },
+    /// A drawn half of the hosts is cut off from everybody, one after another, and comes back in another order.
+    Swizzle {
+        /// Among whom.
+        target: Target,
+        /// How long in all.
+        #[serde(rename = "for")]
+        lasting: SpanRange,
+    },
+    /// The connections that are open between the two pass nothing any more, and nobody is told; new ones do. When it ends the
+    /// kernels give the old ones up.
+    HalfOpen {
+        /// The one and the other.
+        between: [Target; 2],
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Whoever dials waits longer, or is refused.
+    SlowAccept {
+        /// Who is dialled.
+        target: Target,
+        /// How much longer; absent: refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extra: Option<SpanRange>,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// A link carries only so much, in this direction.
+    Bandwidth {
+        /// The one side.
+        from: Target,
+        /// The other side.
+        to: Target,
+        /// Bytes per second of each link; not zero.
+        bytes_per_second: u64,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// The host loses power, and comes back with an empty disk.
+    Wipe {
+        /// Who.
+        target: Target,
+        /// When it is on again and its process starts; absent: when the world heals.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        down_for: Option<SpanRange>,
+    },
+    /// The host loses power after a while, and comes back with the disk as it is now: a virtual machine restored from a
+    /// backup. Beyond what any of the real systems promises to survive.
+    RestoreDisk {
+        /// Who.
+        target: Target,
+        /// How long after this the power goes.
+        age: SpanRange,
+        /// When it is on again and its process starts; absent: when the world heals.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        down_for: Option<SpanRange>,
+    },
+    /// Bits flip in what the device holds, at drawn places. No read reports it.
+    ///
+    /// Simplified: the page cache does not hide it.
+    BitRot {
+        /// Who.
+        target: Target,
+        /// Files whose path begins so; any if empty.
+        #[serde(default)]
+        file: String,
+        /// How many.
+        #[serde(default = "one")]
+        bits: u32,
+    },
+    /// Drawn sectors of 4 KiB answer EIO when they are read, until they are written as a whole.
+    BadSectors {
+        /// Who.
+        target: Target,
+        /// Files whose path begins so; any if empty.
+        #[serde(default)]
+        file: String,
+        /// How many.
+        #[serde(default = "one")]
+        sectors: u32,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Syncs complete well, and nothing they cover is durable. Beyond what any of the real systems promises to survive.
+    LostSync {
+        /// Who.
+        target: Target,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// The next writes are taken and never applied: a sync of them completes, and the next loss of power shows the old bytes.
+    LostWrite {
+        /// Who.
+        target: Target,
+        /// To files whose path begins so; any if empty.
+        #[serde(default)]
+        file: String,
+        /// How many.
+        #[serde(default = "one")]
+        times: u32,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// The next writes land at another place of the same file, over bytes that were durable.
+    MisdirectedWrite {
+        /// Who.
+        target: Target,
+        /// To files whose path begins so; any if empty.
+        #[serde(default)]
+        file: String,
+        /// How many.
+        #[serde(default = "one")]
+        times: u32,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// The calendar clock jumps there and back, again and again.
+    ClockStrobe {
+        /// Who.
+        target: Target,
+        /// Milliseconds, forwards or (negative) backwards.
+        by_ms: i64,
+        /// How long it stays; drawn once, at least a millisecond.
+        every: SpanRange,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
+    /// Timers fire late, each by a drawn time up to a bound: a coarse or busy scheduler.
+    LateTimers {
+        /// Who.
+        target: Target,
+        /// The bound; drawn once.
+        by: SpanRange,
+        /// How long.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        lasting: Option<SpanRange>,
+    },
     /// Every fault that lasts ends now; who is down stays down until its restart.
     Heal {},
 }
@@ -272,6 +426,27 @@ impl Fault {
             Self::SlowDisk { .. } => "slow-disk",
             Self::ClockDrift { .. } => "clock-drift",
             Self::ClockJump { .. } => "clock-jump",
+            Self::CrashLoop { .. } => "crash-loop",
+            Self::Resume { .. } => "resume",
+            Self::Suspend { .. } => "suspend",
+            Self::SlowCpu { .. } => "slow-cpu",
+            Self::StopLane { .. } => "stop-lane",
+            Self::Ring { .. } => "ring",
+            Self::Bridge { .. } => "bridge",
+            Self::Flap { .. } => "flap",
+            Self::Swizzle { .. } => "swizzle",
+            Self::HalfOpen { .. } => "half-open",
+            Self::SlowAccept { .. } => "slow-accept",
+            Self::Bandwidth { .. } => "bandwidth",
+            Self::Wipe { .. } => "wipe",
+            Self::RestoreDisk { .. } => "restore-disk",
+            Self::BitRot { .. } => "bit-rot",
+            Self::BadSectors { .. } => "bad-sectors",
+            Self::LostSync { .. } => "lost-sync",
+            Self::LostWrite { .. } => "lost-write",
+            Self::MisdirectedWrite { .. } => "misdirected-write",
+            Self::ClockStrobe { .. } => "clock-strobe",
+            Self::LateTimers { .. } => "late-timers",
             Self::Heal {} => "heal",
         }
     }
@@ -290,10 +465,32 @@ impl Fault {
             | Self::DiskFull { target, .. }
             | Self::SlowDisk { target, .. }
             | Self::ClockDrift { target, .. }
-            | Self::ClockJump { target, .. } => vec![target],
-            Self::Cut { from, to, .. } | Self::Delay { from, to, .. } | Self::Loss { from, to, .. } => vec![from, to],
+            | Self::ClockJump { target, .. }
+            | Self::CrashLoop { target, .. }
+            | Self::Resume { target, .. }
+            | Self::Suspend { target, .. }
+            | Self::SlowCpu { target, .. }
+            | Self::StopLane { target, .. }
+            | Self::Ring { target, .. }
+            | Self::Bridge { target, .. }
+            | Self::Swizzle { target, .. }
+            | Self::SlowAccept { target, .. }
+            | Self::Wipe { target, .. }
+            | Self::RestoreDisk { target, .. }
+            | Self::BitRot { target, .. }
+            | Self::BadSectors { target, .. }
+            | Self::LostSync { target, .. }
+            | Self::LostWrite { target, .. }
+            | Self::MisdirectedWrite { target, .. }
+            | Self::ClockStrobe { target, .. }
+            | Self::LateTimers { target, .. } => vec![target],
+            Self::Cut { from, to, .. }
+            | Self::Delay { from, to, .. }
+            | Self::Loss { from, to, .. }
+            | Self::Flap { from, to, .. }
+            | Self::Bandwidth { from, to, .. } => vec![from, to],
             Self::Partition { groups, .. } => groups.iter().flatten().collect(),
-            Self::Reset { between } => between.iter().collect(),
+            Self::Reset { between } | Self::HalfOpen { between, .. } => between.iter().collect(),
             Self::Heal {} => Vec::new(),
         }
     }
@@ -301,104 +498,77 @@ impl Fault {
     /// True for what cannot strike before the effects of a step leave: the process would have to keep them back.
     #[must_use]
     pub const fn needs_effects(&self) -> bool {
+        matches!(
+            self,
+            Self::Terminate { .. }
+                | Self::Pause { .. }
+                | Self::Freeze { .. }
+                | Self::Suspend { .. }
+                | Self::Resume { .. }
+                | Self::StopLane { .. }
+        )
+    }
+
+    /// True for what breaks every promise of a disk, so that no budget allows it: only schedules that say so have it.
+    #[must_use]
+    pub const fn is_beyond_spec(&self) -> bool {
+        matches!(self, Self::LostSync { .. } | Self::RestoreDisk { .. })
+    }
+
+    /// True for what may take durable bytes away, or what a disk was asked to keep.
+    #[must_use]
+    pub const fn is_lossy(&self) -> bool {
+        matches!(
+            self,
+            Self::PowerLoss { .. }
+                | Self::Wipe { .. }
+                | Self::RestoreDisk { .. }
+                | Self::BitRot { .. }
+                | Self::LostSync { .. }
+                | Self::LostWrite { .. }
+                | Self::MisdirectedWrite { .. }
+        ) || matches!(self, Self::DiskError { operation: DiskOperation::Sync, .. })
+    }
+
+    /// How long it lasts, or its target is down, to be changed; none for what is over at once or has no end of its own.
+    pub const fn lasting_mut(&mut self) -> Option<&mut SpanRange> {
         match self {
-            Self::Terminate { .. } | Self::Pause { .. } | Self::Freeze { .. } => true,
-            Self::Kill { .. }
-            | Self::PowerLoss { .. }
-            | Self::Cut { .. }
-            | Self::Partition { .. }
-            | Self::Isolate { .. }
-            | Self::Reset { .. }
-            | Self::Delay { .. }
-            | Self::Loss { .. }
-            | Self::DiskError { .. }
-            | Self::DiskFull { .. }
-            | Self::SlowDisk { .. }
-            | Self::ClockDrift { .. }
-            | Self::ClockJump { .. }
-            | Self::Heal {} => false,
+            Self::Kill { restart_after: span, .. }
+            | Self::Terminate { restart_after: span, .. }
+            | Self::PowerLoss { down_for: span, .. }
+            | Self::Wipe { down_for: span, .. }
+            | Self::RestoreDisk { down_for: span, .. }
+            | Self::Pause { lasting: span, .. }
+            | Self::Freeze { lasting: span, .. }
+            | Self::Suspend { lasting: span, .. }
+            | Self::SlowCpu { lasting: span, .. }
+            | Self::StopLane { lasting: span, .. }
+            | Self::Cut { lasting: span, .. }
+            | Self::Partition { lasting: span, .. }
+            | Self::Isolate { lasting: span, .. }
+            | Self::Ring { lasting: span, .. }
+            | Self::Bridge { lasting: span, .. }
+            | Self::HalfOpen { lasting: span, .. }
+            | Self::SlowAccept { lasting: span, .. }
+            | Self::Bandwidth { lasting: span, .. }
+            | Self::Delay { lasting: span, .. }
+            | Self::Loss { lasting: span, .. }
+            | Self::DiskError { lasting: span, .. }
+            | Self::DiskFull { lasting: span, .. }
+            | Self::SlowDisk { lasting: span, .. }
+            | Self::BadSectors { lasting: span, .. }
+            | Self::LostSync { lasting: span, .. }
+            | Self::LostWrite { lasting: span, .. }
+            | Self::MisdirectedWrite { lasting: span, .. }
+            | Self::ClockDrift { lasting: span, .. }
+            | Self::ClockStrobe { lasting: span, .. }
+            | Self::LateTimers { lasting: span, .. } => span.as_mut(),
+            Self::Flap { lasting: span, .. }
+            | Self::Swizzle { lasting: span, .. }
+            | Self::CrashLoop { restart_after: span, .. } => Some(span),
+            Self::Reset { .. } | Self::Resume { .. } | Self::BitRot { .. } | Self::ClockJump { .. } | Self::Heal {} => {
+                None
+            }
         }
     }
-}
-
-/// Reads like a line of a report: `pause the leader for 8s`.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kill { target, restart_after } => {
-                write!(f, "kill {target}")?;
-                restart_after.map_or(Ok(()), |span| write!(f, ", restart after {span}"))
-            }
-            Self::PowerLoss { target, down_for } => write!(f, "power loss of {target}{}", For(*down_for)),
-            Self::Terminate { target, restart_after } => {
-                write!(f, "terminate {target}")?;
-                restart_after.map_or(Ok(()), |span| write!(f, ", restart after {span}"))
-            }
-            Self::Pause { target, lasting } => write!(f, "pause {target}{}", For(*lasting)),
-            Self::Freeze { target, lasting } => write!(f, "freeze {target}{}", For(*lasting)),
-            Self::Cut { from, to, one_way, lasting } => {
-                write!(f, "cut {from} {} {to}{}", if *one_way { "->" } else { "<->" }, For(*lasting))
-            }
-            Self::Partition { groups, lasting } => {
-                f.write_str("partition ")?;
-                for (at, group) in groups.iter().enumerate() {
-                    f.write_str(if at > 0 { " | " } else { "" })?;
-                    for (at, target) in group.iter().enumerate() {
-                        write!(f, "{}{target}", if at > 0 { ", " } else { "" })?;
-                    }
-                }
-                write!(f, "{}", For(*lasting))
-            }
-            Self::Isolate { target, lasting } => write!(f, "isolate {target}{}", For(*lasting)),
-            Self::Reset { between: [a, b] } => write!(f, "reset connections between {a} and {b}"),
-            Self::Delay { from, to, extra, lasting } => write!(f, "delay {from} -> {to} by {extra}{}", For(*lasting)),
-            Self::Loss { from, to, one_in, lasting } => {
-                write!(f, "lose one in {one_in} of {from} -> {to}{}", For(*lasting))
-            }
-            Self::DiskError { target, operation, times, lasting } => {
-                let operation = match operation {
-                    DiskOperation::Read => "read",
-                    DiskOperation::Write => "write",
-                    DiskOperation::Sync => "sync",
-                };
-                write!(f, "EIO on {operation} at {target}")?;
-                times.map_or(Ok(()), |times| write!(f, ", {times} times"))?;
-                write!(f, "{}", For(*lasting))
-            }
-            Self::DiskFull { target, lasting } => write!(f, "disk full at {target}{}", For(*lasting)),
-            Self::SlowDisk { target, factor, stall, lasting } => {
-                write!(f, "slow disk at {target}, {factor} times plus {stall}{}", For(*lasting))
-            }
-            Self::ClockDrift { target, ppm, lasting } => {
-                write!(f, "clock of {target} drifts {ppm} ppm{}", For(*lasting))
-            }
-            Self::ClockJump { target, by_ms } => write!(f, "calendar of {target} jumps {by_ms} ms"),
-            Self::Heal {} => f.write_str("heal"),
-        }
-    }
-}
-
-/// Prints ` for 8s`, or nothing.
-struct For(Option<SpanRange>);
-
-impl fmt::Display for For {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |span| write!(f, " for {span}"))
-    }
-}
-
-/// A fault that lasts, resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Lasting {
-    Pause(HostId),
-    Freeze(HostId),
-    Cut(Vec<(HostId, HostId)>),
-    Delay(Vec<(HostId, HostId)>, Span),
-    Loss(Vec<(HostId, HostId)>, u32),
-    DiskError(HostId, DiskOperation, Option<u32>),
-    DiskFull(HostId),
-    SlowDisk(HostId, u32, Span),
-    Drift(HostId, i32),
-    /// The process is down; nothing to end, only a band to draw.
-    Down(HostId),
 }

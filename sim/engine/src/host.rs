@@ -12,7 +12,7 @@ use crate::SpanRange;
 use crate::clock::{ClockSpec, HostClock};
 use crate::connection::{Role, SlotId};
 use crate::disk::{DiskSpec, HostDisk};
-use crate::lane::Lanes;
+use crate::lane::{Lanes, Slowness};
 
 const CLOCK_START: Purpose = Purpose::new("engine/clock-start");
 const READ_MISS: Purpose = Purpose::new("engine/read-miss");
@@ -117,6 +117,14 @@ impl<M: Machine> Stalled<M> {
     }
 }
 
+/// A process that dies again soon after each of its next starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CrashLoop {
+    pub(crate) left: u32,
+    pub(crate) within: SpanRange,
+    pub(crate) restart_after: SpanRange,
+}
+
 /// One host.
 #[derive(Clone, Debug)]
 pub(crate) struct Host<M: Machine> {
@@ -138,6 +146,20 @@ pub(crate) struct Host<M: Machine> {
     pub(crate) freezes: u32,
     /// A boot came due while the host was frozen.
     pub(crate) boot_waits: bool,
+    /// Active faults that stop its clocks, and what its monotonic clock showed when the first of them did.
+    pub(crate) suspends: u32,
+    pub(crate) suspended_at: Instant,
+    pub(crate) slowness: Slowness,
+    /// Lanes that are stopped, by name, and those that wait for that to end.
+    pub(crate) stopped_lanes: Vec<Arc<str>>,
+    pub(crate) waiting_lanes: Vec<Lane>,
+    pub(crate) crash_loop: Option<CrashLoop>,
+    /// Connections are accepted so much later, or refused.
+    pub(crate) slow_accept: Option<Option<Span>>,
+    /// Wakes come up to so much late.
+    pub(crate) late_timers: Span,
+    /// How far a strobe has moved the calendar at the moment.
+    pub(crate) strobed_ms: i64,
     /// What to do instead of what the supervisor does, when the process ends next.
     pub(crate) restart_after: Option<Span>,
     pub(crate) ports: Vec<Port>,
@@ -181,6 +203,15 @@ impl<M: Machine> Host<M> {
             pauses: 0,
             freezes: 0,
             boot_waits: false,
+            suspends: 0,
+            suspended_at: Instant::ZERO,
+            slowness: Slowness::NONE,
+            stopped_lanes: Vec::new(),
+            waiting_lanes: Vec::new(),
+            crash_loop: None,
+            slow_accept: None,
+            late_timers: Span::ZERO,
+            strobed_ms: 0,
             restart_after: None,
             ports: Vec::new(),
             ends: Vec::new(),
@@ -242,6 +273,7 @@ impl<M: Machine> Host<M> {
         self.ports.clear();
         self.ends.clear();
         self.stalled.clear();
+        self.waiting_lanes.clear();
         self.armed = None;
         self.arm = self.arm.wrapping_add(1);
         self.deadline = None;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use machine::disk::{DiskError, PageCache, SyncTarget};
-use machine::{Digest, EndId, HostId, Incarnation, Instant, Loss, Machine, Port, Ticket, Value};
+use machine::{Digest, Draw, EndId, HostId, Incarnation, Instant, Loss, Machine, Port, Ticket, Value};
 
-use crate::{Fault, Hosts};
+use crate::{Core, Fault, Hosts};
 
 /// What observes a world: one struct of the scenario's, beside the hosts.
 pub trait Judges<M: Machine>: Clone {
@@ -24,8 +24,46 @@ pub trait Judges<M: Machine>: Clone {
     /// Who has a role at this instant; `None` if nobody has, or there is no such role.
     fn role(&self, name: &str) -> Option<HostId>;
 
+    /// Why a fault must not strike these hosts now, if the world is to be able to recover; `None` if it may. Asked before each
+    /// fault of a run with a budget ([`Options::budgeted`](crate::Options)).
+    fn refuses(&self, now: Instant, fault: &Fault, targets: &[HostId], hosts: &Hosts<'_, M>) -> Option<String> {
+        let _ = (now, fault, targets, hosts);
+        None
+    }
+
     /// What has not converged yet, in words; `None` if everything has. Asked while the world settles.
     fn pending(&mut self, now: Instant, hosts: &Hosts<'_, M>) -> Option<String>;
+
+    /// Draws a part of the world that must get on alone; `None` if there is no such part. Asked when the faults are over, of a run
+    /// that has such a phase.
+    fn core(&self, draw: &mut Draw, hosts: &Hosts<'_, M>) -> Option<Core> {
+        let _ = (draw, hosts);
+        None
+    }
+
+    /// What has not converged yet in a core, in words; `None` if everything in it has.
+    fn pending_in(&mut self, core: &Core, now: Instant, hosts: &Hosts<'_, M>) -> Option<String> {
+        let _ = (core, now, hosts);
+        None
+    }
+
+    /// Why nobody can promise that this core converges, read off its state; `None` if it must.
+    fn core_excuse(&self, core: &Core, hosts: &Hosts<'_, M>) -> Option<String> {
+        let _ = (core, hosts);
+        None
+    }
+
+    /// How much was done that somebody wanted: operations, records, never attempts. More is better, the first number counts most.
+    fn progress(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// What the hosts are to each other, in words without counters, epochs and times: a world whose shapes come again and again is
+    /// stuck.
+    fn shape(&self, hosts: &Hosts<'_, M>) -> String {
+        let _ = hosts;
+        String::new()
+    }
 
     /// The run is over and nothing is pending: the last look.
     fn finish(&mut self, now: Instant, hosts: &Hosts<'_, M>, findings: &mut Findings);

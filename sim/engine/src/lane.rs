@@ -41,6 +41,28 @@ impl Scheduling {
     }
 }
 
+/// How much less of the processor the threads of a host get than usual.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slowness {
+    /// Everything takes so many times as long. Not zero.
+    pub(crate) factor: u64,
+    /// Each turn comes so much later.
+    pub(crate) each: Span,
+}
+
+impl Slowness {
+    pub(crate) const NONE: Self = Self { factor: 1, each: Span::ZERO };
+
+    /// What a thread computes for that long takes.
+    pub(crate) const fn spent(self, time: Span) -> Span {
+        Span::nanos(time.as_nanos().saturating_mul(self.factor))
+    }
+
+    const fn waited(self, wait: Span) -> Span {
+        self.spent(wait).saturating_add(self.each)
+    }
+}
+
 /// One lane of one host.
 #[derive(Clone, Debug)]
 struct LaneState<W> {
@@ -56,26 +78,36 @@ struct LaneState<W> {
 
 /// All lanes of one host, sorted; few, so a flat table.
 #[derive(Clone, Debug)]
-pub(crate) struct Lanes<W>(Vec<LaneState<W>>);
+pub(crate) struct Lanes<W> {
+    lanes: Vec<LaneState<W>>,
+    /// Where the lane is that was asked for last: a turn asks several times for its own.
+    last: usize,
+}
 
 impl<W> Default for Lanes<W> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { lanes: Vec::new(), last: 0 }
     }
 }
 
 impl<W> Lanes<W> {
     fn lane(&mut self, lane: Lane) -> &mut LaneState<W> {
-        let at = match self.0.binary_search_by_key(&lane, |state| state.lane) {
+        if self.lanes.get(self.last).is_none_or(|state| state.lane != lane) {
+            self.last = self.place_of(lane);
+        }
+        &mut self.lanes[self.last]
+    }
+
+    fn place_of(&mut self, lane: Lane) -> usize {
+        match self.lanes.binary_search_by_key(&lane, |state| state.lane) {
             Ok(at) => at,
             Err(at) => {
                 let state =
                     LaneState { lane, items: VecDeque::new(), busy_until: Instant::ZERO, scheduled: false, turns: 0 };
-                self.0.insert(at, state);
+                self.lanes.insert(at, state);
                 at
             }
-        };
-        &mut self.0[at]
+        }
     }
 
     /// Appends an item.
@@ -91,6 +123,7 @@ impl<W> Lanes<W> {
         key: RunKey,
         host: u64,
         scheduling: &Scheduling,
+        slowness: Slowness,
     ) -> Option<Instant> {
         let state = self.lane(lane);
         if state.scheduled || state.items.is_empty() {
@@ -99,7 +132,7 @@ impl<W> Lanes<W> {
         let draw = key.draw(TURN, (host << 16) | u64::from(lane.0), state.turns);
         state.turns += 1;
         state.scheduled = true;
-        Some(now.max(state.busy_until) + scheduling.wait(draw))
+        Some(now.max(state.busy_until) + slowness.waited(scheduling.wait(draw)))
     }
 
     /// Takes the item whose turn it is.
@@ -123,7 +156,7 @@ impl<W> Lanes<W> {
 
     /// The process died: work is lost, the counters of draws stay.
     pub(crate) fn clear(&mut self) {
-        for state in &mut self.0 {
+        for state in &mut self.lanes {
             state.items.clear();
             state.scheduled = false;
             state.busy_until = Instant::ZERO;

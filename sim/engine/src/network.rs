@@ -72,6 +72,8 @@ pub(crate) struct Trouble {
     pub(crate) cuts: u32,
     pub(crate) extra: Span,
     pub(crate) loss_one_in: u32,
+    /// What the link carries; zero for any amount.
+    pub(crate) bytes_per_second: u64,
 }
 
 /// All links.
@@ -80,6 +82,8 @@ pub(crate) struct Network {
     hosts: usize,
     fixed: Arc<Fixed>,
     troubles: BTreeMap<(HostId, HostId), Trouble>,
+    /// Until when links of small bandwidth are busy with what was sent already.
+    busy_until: BTreeMap<(HostId, HostId), Instant>,
 }
 
 /// What does not change during a run.
@@ -108,7 +112,7 @@ impl Network {
             base[from.0 as usize * hosts + to.0 as usize] = latency;
         }
         let fixed = Fixed { base, jitter: spec.jitter.clone(), datagrams: spec.datagrams };
-        Self { hosts, fixed: Arc::new(fixed), troubles: BTreeMap::new() }
+        Self { hosts, fixed: Arc::new(fixed), troubles: BTreeMap::new(), busy_until: BTreeMap::new() }
     }
 
     pub(crate) fn datagrams(&self) -> DatagramSpec {
@@ -155,6 +159,18 @@ impl Network {
             return base;
         }
         base + jitter(&self.fixed.jitter, key.draw(LATENCY, entity, index))
+    }
+
+    /// How long so many bytes take until they are on the link, behind what was sent before them; nothing if it is wide enough.
+    pub(crate) fn queued(&mut self, from: HostId, to: HostId, now: Instant, bytes: u32) -> Span {
+        let rate = self.trouble(from, to).map_or(0, |trouble| trouble.bytes_per_second);
+        if rate == 0 || from == to {
+            return Span::ZERO;
+        }
+        let takes = Span::nanos(u64::from(bytes).saturating_mul(1_000_000_000).div_ceil(rate));
+        let busy_until = self.busy_until.entry((from, to)).or_insert(now);
+        *busy_until = (*busy_until).max(now).saturating_add(takes);
+        busy_until.saturating_since(now)
     }
 
     /// How often in a row the segment with that name is lost before it passes.

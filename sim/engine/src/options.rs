@@ -17,6 +17,9 @@ pub struct Options {
     pub check_every: u32,
     /// After so many events, every machine is checked and its digest goes into the trace hash; not zero.
     pub barrier_every: u64,
+    /// Each fault is asked of the judges first ([`Judges::refuses`](crate::Judges::refuses)): one that would make recovery impossible
+    /// does not strike.
+    pub budgeted: bool,
     /// Goes on after a violation until there are so many; one stops at the first.
     pub violations_most: usize,
 }
@@ -30,6 +33,7 @@ impl Default for Options {
             scheduling: Scheduling::default(),
             check_every: 64,
             barrier_every: 4_096,
+            budgeted: false,
             violations_most: 1,
         }
     }

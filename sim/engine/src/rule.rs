@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{Fault, SpanRange, Target};
 
 /// One rule of a schedule.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Rule {
     /// What reports call it; also the name of its draws, so that other rules may come and go around it.
@@ -30,6 +30,30 @@ pub struct Rule {
     /// How often it fires at most; not zero, and one for a time.
     #[serde(default = "once")]
     pub times: u32,
+    /// A run in which it never fired, or was never felt, shows nothing: it is undecided.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub must_fire: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Names the draws of a rule without a name: what it does, not what is expected of it. A key that is absent does not show, so
+/// that a new one changes no draw of an old schedule.
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, when, strike, after, fault, times, must_fire: _ } = self;
+        f.debug_struct("Rule")
+            .field("name", name)
+            .field("when", when)
+            .field("strike", strike)
+            .field("after", after)
+            .field("fault", fault)
+            .field("times", times)
+            .finish()
+    }
 }
 
 const fn once() -> u32 {
@@ -52,7 +76,7 @@ impl Rule {
     /// Fires once.
     #[must_use]
     pub fn when(when: When, fault: Fault) -> Self {
-        Self { name: None, when, strike: Strike::default(), after: SpanRange::ZERO, fault, times: 1 }
+        Self { name: None, when, strike: Strike::default(), after: SpanRange::ZERO, fault, times: 1, must_fire: false }
     }
 }
 
@@ -99,7 +123,7 @@ pub enum When {
 }
 
 /// A fact that triggers a rule, or a situation of an observer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Trigger {
     /// Its kind.
     pub fact: String,
@@ -109,13 +133,28 @@ pub struct Trigger {
     pub host: Option<Target>,
     /// The rule fires from the so manieth match on; not zero.
     pub nth: u32,
+    /// Only what matches after the rule of this name has struck counts: faults in an order.
+    pub behind: Option<String>,
+}
+
+/// As for a [`Rule`]: a key that is absent does not show.
+impl fmt::Debug for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fact, fields, host, nth, behind } = self;
+        let mut text = f.debug_struct("Trigger");
+        text.field("fact", fact).field("fields", fields).field("host", host).field("nth", nth);
+        if let Some(behind) = behind {
+            text.field("behind", behind);
+        }
+        text.finish()
+    }
 }
 
 impl Trigger {
     /// The first fact of that kind, whoever states it.
     #[must_use]
     pub fn new(fact: &str) -> Self {
-        Self { fact: fact.to_owned(), fields: BTreeMap::new(), host: None, nth: 1 }
+        Self { fact: fact.to_owned(), fields: BTreeMap::new(), host: None, nth: 1, behind: None }
     }
 }
 
@@ -133,6 +172,8 @@ struct Written {
     host: Option<Target>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nth: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    behind: Option<String>,
 }
 
 impl TryFrom<Written> for When {
@@ -140,15 +181,15 @@ impl TryFrom<Written> for When {
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
         match written {
-            Written { at: Some(at), fact: None, fields, host: None, nth: None } if fields.is_empty() => {
+            Written { at: Some(at), fact: None, fields, host: None, nth: None, behind: None } if fields.is_empty() => {
                 Ok(Self::At(at))
             }
             Written { at: Some(_), .. } => {
-                Err("`when` is either a time (`at`) or a fact (`fact`, `where`, `host`, `nth`)")
+                Err("`when` is either a time (`at`) or a fact (`fact`, `where`, `host`, `nth`, `behind`)")
             }
             Written { nth: Some(0), .. } => Err("`nth` counts from 1"),
-            Written { fact: Some(fact), fields, host, nth, .. } => {
-                Ok(Self::Fact(Trigger { fact, fields, host, nth: nth.unwrap_or(1) }))
+            Written { fact: Some(fact), fields, host, nth, behind, .. } => {
+                Ok(Self::Fact(Trigger { fact, fields, host, nth: nth.unwrap_or(1), behind }))
             }
             Written { fact: None, .. } => Err("`when` needs `at` or `fact`"),
         }
@@ -158,9 +199,11 @@ impl TryFrom<Written> for When {
 impl From<When> for Written {
     fn from(when: When) -> Self {
         match when {
-            When::At(at) => Self { at: Some(at), fact: None, fields: BTreeMap::new(), host: None, nth: None },
-            When::Fact(Trigger { fact, fields, host, nth }) => {
-                Self { at: None, fact: Some(fact), fields, host, nth: (nth != 1).then_some(nth) }
+            When::At(at) => {
+                Self { at: Some(at), fact: None, fields: BTreeMap::new(), host: None, nth: None, behind: None }
+            }
+            When::Fact(Trigger { fact, fields, host, nth, behind }) => {
+                Self { at: None, fact: Some(fact), fields, host, nth: (nth != 1).then_some(nth), behind }
             }
         }
     }

@@ -4,14 +4,17 @@ use machine::{Clock, Effect, HostId, Input, InputOf, Instant, Io, Lane, Machine,
 
 use crate::core::{Core, Event};
 use crate::disk::{DiskFelt, DiskOpKind};
-use crate::fault::{DiskOperation, Lasting};
+use crate::fault::DiskOperation;
 use crate::host::{Host, Supervisor};
 use crate::judge::{Judges, SeenWhat};
+use crate::lane::Slowness;
+use crate::lasting::Lasting;
 use crate::trace::Entry;
 use crate::wire::Abandon;
 
 const SYNC: Purpose = Purpose::new("engine/sync");
 const RESTART: Purpose = Purpose::new("engine/restart");
+const LATE: Purpose = Purpose::new("engine/late-timer");
 const CRASH: Purpose = Purpose::new("engine/crash");
 
 /// How a process ends.
@@ -20,6 +23,8 @@ pub(crate) enum Ending {
     Exited(i32),
     Killed,
     PowerLost,
+    /// The same, and the disk is replaced by an empty one.
+    Wiped,
 }
 
 /// What a step was, as far as its end must know.
@@ -181,7 +186,7 @@ impl<M: Machine> Core<M> {
         }
         if let Some(lane) = fed.lane {
             if fed.stall > Span::ZERO {
-                host.lanes.spend(lane, self.now, fed.stall);
+                self.spend(host, id, lane, fed.stall);
             }
             self.schedule(host, id, lane);
         }
@@ -219,7 +224,7 @@ impl<M: Machine> Core<M> {
                 host.lanes.defer(lane, self.event, work);
                 self.schedule(host, id, lane);
             }
-            Effect::Spend { lane, time } => host.lanes.spend(lane, self.now, time),
+            Effect::Spend { lane, time } => self.spend(host, id, lane, host.slowness.spent(time)),
             Effect::Sync { ticket, target } => {
                 self.counts.syncs += 1;
                 self.observe(judges, id, SeenWhat::SyncAsked { ticket, target });
@@ -252,10 +257,27 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// Keeps a lane busy.
+    fn spend(&mut self, host: &mut Host<M>, id: HostId, lane: Lane, time: Span) {
+        host.lanes.spend(lane, self.now, time);
+        if host.slowness != Slowness::NONE {
+            self.feel_slow_cpu(id);
+        }
+    }
+
+    #[cold]
+    fn feel_slow_cpu(&mut self, id: HostId) {
+        self.feel(|lasting| matches!(lasting, Lasting::SlowCpu(host, ..) if *host == id));
+    }
+
     /// Schedules the next turn of a lane that has work.
     pub(crate) fn schedule(&mut self, host: &mut Host<M>, id: HostId, lane: Lane) {
-        let next = host.lanes.schedule(lane, self.now, self.key, u64::from(id.0), &self.options.scheduling);
+        let (scheduling, slowness) = (&self.options.scheduling, host.slowness);
+        let next = host.lanes.schedule(lane, self.now, self.key, u64::from(id.0), scheduling, slowness);
         if let Some(at) = next {
+            if slowness != Slowness::NONE {
+                self.feel_slow_cpu(id);
+            }
             self.push(at, Event::Turn { host: id, incarnation: host.incarnation, lane });
         }
     }
@@ -266,7 +288,12 @@ impl<M: Machine> Core<M> {
         // Without a deadline nothing is known of the next one: the clock may have changed since the wake was armed.
         host.armed_for = host.deadline.unwrap_or(Instant::MAX);
         let Some(deadline) = host.deadline else { return };
-        let at = host.clock.world_at(deadline).max(self.now);
+        let mut at = host.clock.world_at(deadline).max(self.now);
+        if host.late_timers > Span::ZERO {
+            let mut draw = self.key.draw(LATE, u64::from(id.0), u64::from(host.arm));
+            at = at + draw.between(Span::ZERO, host.late_timers);
+            self.feel(|lasting| matches!(lasting, Lasting::LateTimers(host, _) if *host == id));
+        }
         if host.armed.is_none_or(|armed| at < armed) {
             host.arm = host.arm.wrapping_add(1);
             host.armed = Some(at);
@@ -336,19 +363,33 @@ impl<M: Machine> Core<M> {
             }
             Lasting::DiskFull(host) => *host == id && before.full != after.full,
             Lasting::SlowDisk(host, ..) => *host == id && before.slow != after.slow,
+            Lasting::BadSectors(host) => *host == id && before.bad_sector != after.bad_sector,
+            Lasting::LostSync(host) => *host == id && before.lost_sync != after.lost_sync,
+            Lasting::LostWrite(host, _) => *host == id && before.lost_write != after.lost_write,
             Lasting::Pause(_)
             | Lasting::Freeze(_)
+            | Lasting::Suspend(_)
+            | Lasting::SlowCpu(..)
+            | Lasting::StopLane(..)
+            | Lasting::CrashLoop(_)
             | Lasting::Cut(_)
+            | Lasting::Phases(_)
             | Lasting::Delay(..)
             | Lasting::Loss(..)
+            | Lasting::Bandwidth(..)
+            | Lasting::HalfOpen(_)
+            | Lasting::SlowAccept(..)
             | Lasting::Drift(..)
+            | Lasting::Strobe(..)
+            | Lasting::LateTimers(..)
             | Lasting::Down(_) => false,
         });
     }
 
     /// The process ends; what becomes of its connections depends on how. A restart is scheduled if somebody sees to it.
     pub(crate) fn end_process<J: Judges<M>>(&mut self, judges: &mut J, host: &mut Host<M>, id: HostId, how: Ending) {
-        assert!(host.machine.is_some() || how == Ending::PowerLost, "only a running process ends");
+        let is_off = matches!(how, Ending::PowerLost | Ending::Wiped);
+        assert!(host.machine.is_some() || is_off, "only a running process ends");
         let had_process = host.machine.is_some();
         let order = host.restart_after.take();
         let abandon = match how {
@@ -363,18 +404,21 @@ impl<M: Machine> Core<M> {
                 Abandon::InOrder
             }
             Ending::Killed => Abandon::Reset,
-            Ending::PowerLost => Abandon::Silence,
+            Ending::PowerLost | Ending::Wiped => Abandon::Silence,
         };
         self.abandon(id, abandon);
         host.end_life();
         match how {
             Ending::Exited(_) => {}
-            Ending::Killed | Ending::PowerLost => {
-                let power = how == Ending::PowerLost;
+            Ending::Killed | Ending::PowerLost | Ending::Wiped => {
+                let power = is_off;
                 if power {
                     let mut draw = self.key.draw(CRASH, u64::from(id.0), u64::from(host.power_epoch));
                     host.disk.write_back(self.now);
                     host.disk.lose_power(&mut draw);
+                    if how == Ending::Wiped {
+                        host.disk.wipe();
+                    }
                     host.power_epoch += 1;
                     host.is_powered = false;
                 }
@@ -392,13 +436,13 @@ impl<M: Machine> Core<M> {
         let restart = match (order, how, host.supervisor) {
             (Some(span), ..) => Some(span),
             // Power comes back when the fault says so.
-            (None, Ending::PowerLost, _) | (None, _, Supervisor::Never) => None,
+            (None, Ending::PowerLost | Ending::Wiped, _) | (None, _, Supervisor::Never) => None,
             (None, Ending::Exited(_) | Ending::Killed, Supervisor::After(range)) => {
                 let mut draw = self.key.draw(RESTART, u64::from(id.0), u64::from(host.incarnation.0));
                 Some(range.draw(&mut draw))
             }
         };
-        if let Some(span) = restart.filter(|_| had_process || how == Ending::PowerLost) {
+        if let Some(span) = restart.filter(|_| had_process || is_off) {
             self.push(self.now + span, Event::Boot { host: id, incarnation: host.incarnation });
         }
     }

@@ -1,30 +1,29 @@
-//! Faults strike: targets are resolved, what lasts is remembered until it ends, and the world heals.
+//! Faults strike: targets are resolved, and what lasts is remembered until it ends.
+
+mod heal;
+mod links;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use machine::{Draw, Effect, HostId, Input, InputOf, Instant, Loss, Machine, Purpose, Span};
+use machine::disk::PageCache;
+use machine::{Draw, Effect, HostId, Input, InputOf, Loss, Machine, Purpose, Span};
 
 use crate::connection::{Role, SideState, SlotId};
 use crate::core::{Active, Event};
-use crate::disk::{DiskFaults, Failing};
-use crate::fault::{DiskOperation, Lasting};
-use crate::host::{Cast, Stalled};
+use crate::host::{Cast, CrashLoop};
 use crate::judge::{Judges, SeenWhat};
-use crate::network::Trouble;
+use crate::lasting::{Lasting, LostWrites, Phase};
 use crate::step::{Ending, Fed};
 use crate::trace::{Entry, FaultEvent};
-use crate::{Except, Fault, SpanRange, Strike, Target, World};
+use crate::{Except, Fault, Hosts, SpanRange, Strike, Target, World};
 
 pub(crate) const TRIGGER_HOST: Purpose = Purpose::new("engine/trigger-host");
 const RULE: Purpose = Purpose::new("engine/rule");
 const RULE_AFTER: Purpose = Purpose::new("engine/rule-after");
 const INJECTED: Purpose = Purpose::new("engine/injected");
-const RESUME: Purpose = Purpose::new("engine/resume");
-const HEAL: Purpose = Purpose::new("engine/heal");
-
-/// Hosts that are down when the world heals start within so much.
-const HEAL_RESTART: (Span, Span) = (Span::millis(10), Span::millis(500));
+const CRASH_AGAIN: Purpose = Purpose::new("engine/crash-again");
 
 /// Whom a target means at this instant; sorted, nobody twice.
 pub(crate) fn resolve<M: Machine, J: Judges<M>>(
@@ -37,6 +36,12 @@ pub(crate) fn resolve<M: Machine, J: Judges<M>>(
 ) -> Vec<HostId> {
     match target {
         Target::Host(name) => cast.named(name).into_iter().collect(),
+        Target::Hosts(names) => {
+            let mut hosts: Vec<HostId> = names.iter().filter_map(|name| cast.named(name)).collect();
+            hosts.sort_unstable();
+            hosts.dedup();
+            hosts
+        }
         Target::Role(role) => judges.role(role).into_iter().collect(),
         Target::Group(group) => cast.group(group),
         Target::AnyOf(group) => {
@@ -74,6 +79,13 @@ struct Striking {
     taken: Vec<HostId>,
     is_felt: bool,
     entry: Option<usize>,
+}
+
+impl Striking {
+    /// What follows from an earlier strike.
+    const fn untold(draw: Draw) -> Self {
+        Self { rule: None, this: None, draw, taken: Vec::new(), is_felt: false, entry: None }
+    }
 }
 
 impl<M: Machine, J: Judges<M>> World<M, J> {
@@ -151,8 +163,13 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         let mut targets = striking.taken.clone();
         targets.sort_unstable();
         targets.dedup();
+        let refused = if self.core.options.budgeted {
+            self.judges.refuses(self.core.now, fault, &targets, &Hosts { hosts: &self.hosts, cast: &self.core.cast })
+        } else {
+            None
+        };
         self.core.trace.entry(Entry::Fault);
-        self.core.trace.digest.text(fault.name());
+        self.core.trace.digest.text(if refused.is_some() { "refused" } else { fault.name() });
         self.core.trace.digest.word(self.core.now.as_nanos());
         for &host in &targets {
             self.core.trace.digest.word(u64::from(host.0));
@@ -164,10 +181,23 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                 at: self.core.now,
                 event: self.core.event,
                 until: None,
-                text: fault.to_string(),
+                text: match &refused {
+                    Some(why) => format!("{fault}: refused, {why}"),
+                    None => fault.to_string(),
+                },
                 name: fault.name(),
                 targets: targets.clone(),
             });
+        }
+        if refused.is_some() {
+            if let Some(entry) = striking.entry {
+                let recording = self.core.recording.as_mut().expect("it has the entry");
+                recording.faults[entry].until = Some(self.core.now);
+            }
+            if let Some(rule) = rule {
+                self.core.rule_states[rule].count.refused += 1;
+            }
+            return;
         }
         let seen = SeenWhat::Struck { rule, fault, targets: &targets };
         self.core.observe(&mut self.judges, targets.first().copied().unwrap_or(HostId(0)), seen);
@@ -295,6 +325,133 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                     Arc::make_mut(&mut self.hosts[host.0 as usize]).clock.jump(*by_ms);
                 }
             }
+            Fault::CrashLoop { times, within, restart_after, .. } => {
+                for host in all(0).filter(|host| self.machine(*host).is_some()).collect::<Vec<_>>() {
+                    let crash_loop = CrashLoop { left: *times, within: *within, restart_after: *restart_after };
+                    Arc::make_mut(&mut self.hosts[host.0 as usize]).crash_loop = Some(crash_loop);
+                    let restart = restart_after.draw(&mut striking.draw);
+                    self.kill(host, Some(restart), striking);
+                    self.begin(Lasting::CrashLoop(host), None, striking);
+                }
+            }
+            Fault::Resume { .. } => {
+                for host in all(0) {
+                    striking.is_felt |= self.core.active.iter().any(|active| active.lasting.stops(host));
+                    self.end_faults_of(|lasting| lasting.stops(host));
+                }
+            }
+            Fault::Suspend { lasting, .. } => {
+                for host in all(0).filter(|host| self.hosts[host.0 as usize].is_powered).collect::<Vec<_>>() {
+                    self.begin(Lasting::Suspend(host), *lasting, striking);
+                }
+            }
+            Fault::SlowCpu { factor, each, lasting, .. } => {
+                for host in all(0) {
+                    let each = each.draw(&mut striking.draw);
+                    self.begin(Lasting::SlowCpu(host, *factor, each), *lasting, striking);
+                }
+            }
+            Fault::StopLane { lane, lasting, .. } => {
+                let lane: Arc<str> = Arc::from(lane.as_str());
+                for host in all(0).filter(|host| self.machine(*host).is_some()).collect::<Vec<_>>() {
+                    self.begin(Lasting::StopLane(host, Arc::clone(&lane)), *lasting, striking);
+                }
+            }
+            Fault::Ring { lasting, .. } => {
+                let links = links::ring(&resolved[0], &mut striking.draw);
+                self.begin_links(links, Lasting::Cut, *lasting, striking);
+            }
+            Fault::Bridge { lasting, .. } => {
+                let links = links::bridge(&resolved[0], &mut striking.draw);
+                self.begin_links(links, Lasting::Cut, *lasting, striking);
+            }
+            Fault::Flap { up, down, lasting, .. } => {
+                let mut flapping = pairs(&resolved[0], &resolved[1]);
+                flapping.extend(pairs(&resolved[1], &resolved[0]));
+                let lasting = lasting.draw(&mut striking.draw);
+                let phases = links::flap(&flapping, self.core.now, *up, *down, lasting, &mut striking.draw);
+                self.begin_phases(phases, lasting, striking);
+            }
+            Fault::Swizzle { lasting, .. } => {
+                let everybody: Vec<HostId> = self.core.cast.all().collect();
+                let lasting = lasting.draw(&mut striking.draw);
+                let phases = links::swizzle(&resolved[0], &everybody, self.core.now, lasting, &mut striking.draw);
+                self.begin_phases(phases, lasting, striking);
+            }
+            Fault::HalfOpen { lasting, .. } => {
+                let mut open: Vec<SlotId> = Vec::new();
+                for (a, b) in pairs(&resolved[0], &resolved[1]) {
+                    open.extend(self.core.connections.open_between(a, b));
+                }
+                open.sort_unstable();
+                open.dedup();
+                if !open.is_empty() {
+                    self.begin(Lasting::HalfOpen(open), *lasting, striking);
+                }
+            }
+            Fault::SlowAccept { extra, lasting, .. } => {
+                for host in all(0) {
+                    let extra = extra.map(|span| span.draw(&mut striking.draw));
+                    self.begin(Lasting::SlowAccept(host, extra), *lasting, striking);
+                }
+            }
+            Fault::Bandwidth { bytes_per_second, lasting, .. } => {
+                let links = pairs(&resolved[0], &resolved[1]);
+                self.begin_links(links, |links| Lasting::Bandwidth(links, *bytes_per_second), *lasting, striking);
+            }
+            Fault::Wipe { down_for, .. } => {
+                for host in all(0) {
+                    let restart = down_for.map(|span| span.draw(&mut striking.draw));
+                    self.wipe(host, restart, striking);
+                }
+            }
+            Fault::RestoreDisk { age, down_for, .. } => {
+                for host in all(0) {
+                    let at = self.core.now + age.draw(&mut striking.draw);
+                    let down_for = down_for.map(|span| span.draw(&mut striking.draw));
+                    let image = Box::new(self.hosts[host.0 as usize].disk.cache().clone());
+                    self.core.push(at, Event::Restore { host, rule: striking.rule, image, down_for });
+                }
+            }
+            Fault::BitRot { file, bits, .. } => {
+                for host in all(0) {
+                    let disk = &mut Arc::make_mut(&mut self.hosts[host.0 as usize]).disk;
+                    striking.is_felt |= disk.rot(file, *bits, &mut striking.draw) > 0;
+                }
+            }
+            Fault::BadSectors { file, sectors, lasting, .. } => {
+                for host in all(0) {
+                    let disk = &mut Arc::make_mut(&mut self.hosts[host.0 as usize]).disk;
+                    if disk.spoil(file, *sectors, &mut striking.draw) > 0 {
+                        self.begin(Lasting::BadSectors(host), *lasting, striking);
+                    }
+                }
+            }
+            Fault::LostSync { lasting, .. } => {
+                for host in all(0) {
+                    self.begin(Lasting::LostSync(host), *lasting, striking);
+                }
+            }
+            Fault::LostWrite { file, times, lasting, .. } | Fault::MisdirectedWrite { file, times, lasting, .. } => {
+                let is_misdirected = matches!(fault, Fault::MisdirectedWrite { .. });
+                let which = Arc::new(LostWrites { file: file.clone(), times: *times, is_misdirected });
+                for host in all(0) {
+                    self.begin(Lasting::LostWrite(host, Arc::clone(&which)), *lasting, striking);
+                }
+            }
+            Fault::ClockStrobe { by_ms, every, lasting, .. } => {
+                for host in all(0) {
+                    striking.is_felt = true;
+                    let every = every.draw(&mut striking.draw);
+                    self.begin(Lasting::Strobe(host, *by_ms, every), *lasting, striking);
+                }
+            }
+            Fault::LateTimers { by, lasting, .. } => {
+                for host in all(0) {
+                    let by = by.draw(&mut striking.draw);
+                    self.begin(Lasting::LateTimers(host, by), *lasting, striking);
+                }
+            }
             Fault::Heal {} => {
                 striking.is_felt = !self.core.active.is_empty();
                 self.end_all_faults(false);
@@ -308,7 +465,9 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         }
         striking.is_felt = true;
         // A signal that cannot be caught also ends a process that is stopped.
-        self.end_faults_of(|lasting| *lasting == Lasting::Pause(id));
+        self.end_faults_of(|lasting| {
+            *lasting == Lasting::Pause(id) || matches!(lasting, Lasting::StopLane(host, _) if *host == id)
+        });
         let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
         if restart.is_some() {
             host.restart_after = restart;
@@ -318,16 +477,62 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     }
 
     fn lose_power(&mut self, id: HostId, restart: Option<Span>, striking: &mut Striking) {
-        if !self.hosts[id.0 as usize].is_powered {
-            return;
+        if self.hosts[id.0 as usize].is_powered {
+            self.switch_off(id, restart, Ending::PowerLost, striking);
         }
+    }
+
+    fn wipe(&mut self, id: HostId, restart: Option<Span>, striking: &mut Striking) {
+        if self.hosts[id.0 as usize].is_powered {
+            return self.switch_off(id, restart, Ending::Wiped, striking);
+        }
+        // It is off already: only the disk is another one when it comes back.
         striking.is_felt = true;
-        self.end_faults_of(|lasting| *lasting == Lasting::Pause(id) || *lasting == Lasting::Freeze(id));
+        Arc::make_mut(&mut self.hosts[id.0 as usize]).disk.wipe();
+    }
+
+    fn switch_off(&mut self, id: HostId, restart: Option<Span>, how: Ending, striking: &mut Striking) {
+        striking.is_felt = true;
+        self.end_faults_of(|lasting| lasting.stops(id) || matches!(lasting, Lasting::StopLane(host, _) if *host == id));
         let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
         host.restart_after = restart;
         host.boot_waits = false;
-        self.core.end_process(&mut self.judges, host, id, Ending::PowerLost);
+        self.core.end_process(&mut self.judges, host, id, how);
         self.begin_down(id, striking);
+    }
+
+    /// A process that is to die again has started: it will, in a while.
+    pub(crate) fn crash_soon(&mut self, id: HostId) {
+        let host = &self.hosts[id.0 as usize];
+        let Some(CrashLoop { within, .. }) = host.crash_loop else { return };
+        let incarnation = host.incarnation;
+        let mut draw = self.core.key.draw(CRASH_AGAIN, u64::from(id.0), u64::from(incarnation.0));
+        let at = self.core.now + within.draw(&mut draw);
+        self.core.push(at, Event::CrashAgain { host: id, incarnation });
+    }
+
+    /// It does.
+    pub(crate) fn crash_again(&mut self, id: HostId) {
+        let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
+        let Some(CrashLoop { left, restart_after, .. }) = &mut host.crash_loop else { return };
+        *left -= 1;
+        let is_last = *left == 0;
+        let mut draw = self.core.key.draw(CRASH_AGAIN, u64::from(id.0) | 1 << 32, u64::from(host.incarnation.0));
+        let restart = restart_after.draw(&mut draw);
+        if is_last {
+            self.end_faults_of(|lasting| *lasting == Lasting::CrashLoop(id));
+        }
+        self.kill(id, Some(restart), &mut Striking::untold(draw));
+    }
+
+    /// The disk goes back to what it was.
+    pub(crate) fn restore(&mut self, id: HostId, rule: Option<usize>, image: &PageCache, down_for: Option<Span>) {
+        let draw = self.core.key.draw(RULE, u64::from(id.0), self.core.faults_begun);
+        self.lose_power(id, down_for, &mut Striking::untold(draw));
+        Arc::make_mut(&mut self.hosts[id.0 as usize]).disk.restore(image);
+        if let Some(rule) = rule {
+            self.core.rule_states[rule].count.felt += 1;
+        }
     }
 
     /// Both sides of a connection learn at once that it is reset, and what is under way is lost.
@@ -374,18 +579,32 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         }
     }
 
+    /// Cuts that come and go begin.
+    fn begin_phases(&mut self, phases: Vec<Phase>, lasting: Span, striking: &mut Striking) {
+        if !phases.is_empty() {
+            self.begin(Lasting::Phases(phases.into()), Some(SpanRange::exactly(lasting)), striking);
+        }
+    }
+
     /// A fault that lasts begins.
     fn begin(&mut self, lasting: Lasting, span: Option<SpanRange>, striking: &mut Striking) {
         let id = self.core.faults_begun;
         self.core.faults_begun += 1;
         let until = span.map(|span| self.core.now + span.draw(&mut striking.draw));
         let entry = striking.entry;
-        let active = Active { id, rule: striking.rule, felt: striking.is_felt, entry, lasting: lasting.clone() };
+        let active = Active {
+            id,
+            rule: striking.rule,
+            felt: striking.is_felt,
+            entry,
+            for_good: false,
+            lasting: lasting.clone(),
+        };
         self.core.active.push(active);
         if let Some(at) = until {
             self.core.push(at, Event::FaultEnd { fault: id });
         }
-        self.switch(&lasting, true);
+        self.switch(id, &lasting, true);
     }
 
     /// A process is down: nothing to end but a band, which its next boot ends.
@@ -416,7 +635,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         if let (Some(entry), Some(recording)) = (active.entry, &mut self.core.recording) {
             recording.faults[entry].until = Some(self.core.now);
         }
-        self.switch(&active.lasting, false);
+        self.switch(active.id, &active.lasting, false);
     }
 
     /// Ends all faults; `prompt` lets what they held go at once instead of at its next retransmission.
@@ -429,231 +648,9 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         let hosts = &self.hosts;
         self.core.release(hosts, prompt);
     }
-
-    /// Switches a fault on or off. Faults that meet on one link or disk add up; the rest of them stays.
-    fn switch(&mut self, lasting: &Lasting, on: bool) {
-        match *lasting {
-            Lasting::Pause(id) => {
-                let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-                host.pauses = if on { host.pauses + 1 } else { host.pauses - 1 };
-                self.stopped_or_resumed(id, on);
-            }
-            Lasting::Freeze(id) => {
-                let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-                host.freezes = if on { host.freezes + 1 } else { host.freezes - 1 };
-                self.stopped_or_resumed(id, on);
-                if !on {
-                    self.thawed(id);
-                }
-            }
-            Lasting::Cut(_) | Lasting::Delay(..) | Lasting::Loss(..) => {
-                let troubles = self.troubles();
-                self.core.network.set_troubles(troubles);
-                if !on {
-                    let hosts = &self.hosts;
-                    self.core.release(hosts, self.core.is_healed);
-                }
-            }
-            Lasting::DiskError(id, operation, _) => {
-                let failing = self.failing(id, operation);
-                let faults = Arc::make_mut(&mut self.hosts[id.0 as usize]).disk.faults_mut();
-                match operation {
-                    DiskOperation::Read => faults.read_error = failing,
-                    DiskOperation::Write => faults.write_error = failing,
-                    DiskOperation::Sync => faults.sync_error = failing,
-                }
-            }
-            Lasting::DiskFull(id) => {
-                let full = self.core.active.iter().any(|active| active.lasting == Lasting::DiskFull(id));
-                Arc::make_mut(&mut self.hosts[id.0 as usize]).disk.faults_mut().full = full;
-            }
-            Lasting::SlowDisk(id, ..) => {
-                let (mut slow_factor, mut stall) = (1_u64, Span::ZERO);
-                for active in &self.core.active {
-                    if let Lasting::SlowDisk(host, factor, more) = active.lasting
-                        && host == id
-                    {
-                        slow_factor = slow_factor.saturating_mul(u64::from(factor));
-                        stall = stall.saturating_add(more);
-                    }
-                }
-                let faults = Arc::make_mut(&mut self.hosts[id.0 as usize]).disk.faults_mut();
-                *faults = DiskFaults { slow_factor, stall, ..*faults };
-            }
-            Lasting::Drift(id, _) => {
-                let last = self.core.active.iter().rev().find_map(|active| match active.lasting {
-                    Lasting::Drift(host, ppm) => (host == id).then_some(ppm),
-                    Lasting::Pause(_)
-                    | Lasting::Freeze(_)
-                    | Lasting::Cut(_)
-                    | Lasting::Delay(..)
-                    | Lasting::Loss(..)
-                    | Lasting::DiskError(..)
-                    | Lasting::DiskFull(_)
-                    | Lasting::SlowDisk(..)
-                    | Lasting::Down(_) => None,
-                });
-                let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-                let usual = if self.core.is_healed { 0 } else { host.clock_spec.drift_ppm };
-                host.clock.drift(self.core.now, last.unwrap_or(usual));
-                self.core.arm(host, id);
-            }
-            Lasting::Down(_) => {}
-        }
-    }
-
-    /// What is wrong with the links, summed over the active faults.
-    fn troubles(&self) -> BTreeMap<(HostId, HostId), Trouble> {
-        let mut troubles: BTreeMap<(HostId, HostId), Trouble> = BTreeMap::new();
-        for active in &self.core.active {
-            match &active.lasting {
-                Lasting::Cut(links) => {
-                    for &link in links {
-                        troubles.entry(link).or_default().cuts += 1;
-                    }
-                }
-                Lasting::Delay(links, extra) => {
-                    for &link in links {
-                        let trouble = troubles.entry(link).or_default();
-                        trouble.extra = trouble.extra.saturating_add(*extra);
-                    }
-                }
-                Lasting::Loss(links, one_in) => {
-                    for &link in links {
-                        let trouble = troubles.entry(link).or_default();
-                        // The worst one rules.
-                        trouble.loss_one_in = match trouble.loss_one_in {
-                            0 => *one_in,
-                            other => other.min(*one_in),
-                        };
-                    }
-                }
-                Lasting::Pause(_)
-                | Lasting::Freeze(_)
-                | Lasting::DiskError(..)
-                | Lasting::DiskFull(_)
-                | Lasting::SlowDisk(..)
-                | Lasting::Drift(..)
-                | Lasting::Down(_) => {}
-            }
-        }
-        troubles
-    }
-
-    /// How often an operation fails, by the last fault that is active on it.
-    fn failing(&self, id: HostId, operation: DiskOperation) -> Failing {
-        let last = self.core.active.iter().rev().find_map(|active| match active.lasting {
-            Lasting::DiskError(host, other, times) => (host == id && other == operation).then_some(times),
-            Lasting::Pause(_)
-            | Lasting::Freeze(_)
-            | Lasting::Cut(_)
-            | Lasting::Delay(..)
-            | Lasting::Loss(..)
-            | Lasting::DiskFull(_)
-            | Lasting::SlowDisk(..)
-            | Lasting::Drift(..)
-            | Lasting::Down(_) => None,
-        });
-        match last {
-            None => Failing::Never,
-            Some(None) => Failing::Always,
-            Some(Some(times)) => Failing::Next(times),
-        }
-    }
-
-    /// A process stops, or goes on: then the wake and what was stalled come, which first is drawn, in order per
-    /// connection and lane.
-    fn stopped_or_resumed(&mut self, id: HostId, on: bool) {
-        let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-        let depth = host.pauses + host.freezes;
-        if on {
-            if depth == 1 {
-                self.core.observe(&mut self.judges, id, SeenWhat::Paused);
-            }
-            return;
-        }
-        if depth > 0 {
-            return;
-        }
-        let mut draw = self.core.key.draw(RESUME, u64::from(id.0), host.resumes);
-        host.resumes += 1;
-        host.stalled = merged(std::mem::take(&mut host.stalled), &mut draw);
-        if !host.stalled.is_empty() {
-            self.core.push(self.core.now, Event::Drain { host: id, incarnation: host.incarnation });
-        }
-        self.core.observe(&mut self.judges, id, SeenWhat::Resumed);
-    }
-
-    /// A host that was frozen answers again.
-    fn thawed(&mut self, id: HostId) {
-        let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-        if host.freezes == 0 && std::mem::take(&mut host.boot_waits) {
-            self.core.push(self.core.now, Event::Boot { host: id, incarnation: host.incarnation });
-        }
-        let hosts = &self.hosts;
-        self.core.release(hosts, self.core.is_healed);
-    }
-
-    /// Ends the phase of faults: every fault ends, links are whole and what they held goes at once, clocks run true,
-    /// who is down starts again, and no rule strikes any more.
-    pub fn heal(&mut self) {
-        self.core.cause = 0;
-        self.core.is_healed = true;
-        self.core.has_triggers = false;
-        self.core.has_before_effects = false;
-        self.end_all_faults(true);
-        let now = self.core.now;
-        for id in self.core.cast.all() {
-            let host = Arc::make_mut(&mut self.hosts[id.0 as usize]);
-            *host.disk.faults_mut() = DiskFaults::default();
-            host.clock.drift(now, 0);
-            self.core.arm(host, id);
-            if host.machine.is_none() {
-                let mut draw = self.core.key.draw(HEAL, u64::from(id.0), u64::from(host.incarnation.0));
-                let at = now + draw.between(HEAL_RESTART.0, HEAL_RESTART.1);
-                self.core.push(at, Event::Boot { host: id, incarnation: host.incarnation });
-            }
-        }
-        if let Some(recording) = &mut self.core.recording {
-            recording.healed_at = Some(now);
-        }
-    }
-
-    /// When the world was healed is not `now`: for the length of a phase.
-    pub(crate) fn since(&self, start: Instant) -> Span {
-        self.core.now.saturating_since(start)
-    }
 }
 
 /// Every ordered pair of one and another of two sets.
 fn pairs(from: &[HostId], to: &[HostId]) -> Vec<(HostId, HostId)> {
     from.iter().flat_map(|&a| to.iter().map(move |&b| (a, b))).filter(|(a, b)| a != b).collect()
-}
-
-/// Merges what was stalled at random, in order within each stream.
-fn merged<M: Machine>(
-    stalled: std::collections::VecDeque<Stalled<M>>,
-    draw: &mut Draw,
-) -> std::collections::VecDeque<Stalled<M>> {
-    let streams: Vec<(u8, u64)> = stalled.iter().enumerate().map(|(at, item)| item.stream(at)).collect();
-    // Shuffle the places of all items, then give each stream's places to its items in order.
-    let mut places: Vec<usize> = (0..stalled.len()).collect();
-    draw.shuffle(&mut places);
-    let mut of_stream: BTreeMap<(u8, u64), Vec<usize>> = BTreeMap::new();
-    for (item, &place) in places.iter().enumerate() {
-        of_stream.entry(streams[item]).or_default().push(place);
-    }
-    for places in of_stream.values_mut() {
-        places.sort_unstable_by(|a, b| b.cmp(a));
-    }
-    let mut placed: Vec<(usize, Stalled<M>)> = stalled
-        .into_iter()
-        .zip(streams)
-        .map(|(item, stream)| {
-            let places = of_stream.get_mut(&stream).expect("every stream has places");
-            (places.pop().expect("one place per item"), item)
-        })
-        .collect();
-    placed.sort_unstable_by_key(|(place, _)| *place);
-    placed.into_iter().map(|(_, item)| item).collect()
 }

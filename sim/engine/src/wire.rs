@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use machine::{Address, EndId, HostId, Machine, Payload, Purpose};
+use machine::{Address, EndId, HostId, Machine, Payload, Purpose, Span};
 
 use crate::connection::{Held, Role, Segment, SideState, SlotId};
 use crate::core::{Core, Event};
-use crate::fault::Lasting;
 use crate::host::{EndEntry, Host};
 use crate::judge::{Judges, Seen, SeenWhat};
+use crate::lasting::Lasting;
 use crate::network::{next_retransmission, retransmission_delay, syn_retry_after};
 
 const DATAGRAM: Purpose = Purpose::new("engine/datagram");
@@ -79,7 +79,7 @@ impl<M: Machine> Core<M> {
         }
         let what = SeenWhat::Sent { to, on, message: &message };
         judges.observe(&Seen { at: self.now, event: self.event, host: id, what }, &mut self.findings);
-        if self.network.is_troubled() || connection.side(role).held > 0 {
+        if self.network.is_troubled() || connection.side(role).held > 0 || connection.silenced > 0 {
             return self.transmit(slot, role, Segment::Data(message));
         }
         // The usual case of `transmit`, with the connection that is already found.
@@ -98,9 +98,14 @@ impl<M: Machine> Core<M> {
         let connection = self.connections.live(id).expect("the connection lives");
         let entity = connection.entity(from);
         let receiver = connection.side(from.other()).host;
+        let is_silenced = connection.silenced > 0;
         let side = connection.side_mut(from);
         let (number, sender, held) = (side.sent, side.host, side.held);
         side.sent += 1;
+        if is_silenced {
+            self.feel(|lasting| matches!(lasting, Lasting::HalfOpen(connections) if connections.contains(&id)));
+            return self.hold(id, from, number, self.cause, segment);
+        }
         let mut at = self.now + self.network.latency(self.key, sender, receiver, entity, u64::from(number));
         if held > 0 || self.network.trouble(sender, receiver).is_some() {
             if held > 0 || self.network.is_cut(sender, receiver) {
@@ -113,6 +118,13 @@ impl<M: Machine> Core<M> {
                 at = at + retransmission_delay(losses);
             }
             self.feel_delay(sender, receiver);
+            if let Segment::Data(message) = &segment {
+                let queued = self.network.queued(sender, receiver, self.now, message.wire_len());
+                if queued > Span::ZERO {
+                    self.feel(|it| matches!(it, Lasting::Bandwidth(links, _) if links.contains(&(sender, receiver))));
+                    at = at + queued;
+                }
+            }
         }
         let side = self.connections.live(id).expect("the connection lives").side_mut(from);
         at = at.max(side.last_arrival);
@@ -125,10 +137,22 @@ impl<M: Machine> Core<M> {
         self.connections.hold(id, from, Held { number, since: self.now, cause, segment });
     }
 
+    /// The segment that those which are held waited for has arrived: they have too.
+    pub(crate) fn let_follow(&mut self, id: SlotId, from: Role) {
+        for Held { number, cause, segment, .. } in self.connections.take_held(id, from) {
+            let side = self.connections.live(id).expect("the connection lives").side_mut(from);
+            let at = self.now.max(side.last_arrival);
+            side.last_arrival = at;
+            self.queue.push(at, crate::core::Pending { cause, event: Event::Segment { id, from, number, segment } });
+        }
+    }
+
     /// Sends what may pass again, in order: `prompt` at once, else when the next retransmission is due.
     pub(crate) fn release(&mut self, hosts: &[Arc<Host<M>>], prompt: bool) {
         for (id, from) in self.connections.holding() {
-            let Some(connection) = self.connections.live(id) else { continue };
+            let Some(connection) = self.connections.live(id).filter(|connection| connection.silenced == 0) else {
+                continue;
+            };
             let entity = connection.entity(from);
             let (sender, receiver) = (connection.side(from).host, connection.side(from.other()).host);
             let is_reachable = |host: HostId| hosts[host.0 as usize].is_reachable();
@@ -153,6 +177,9 @@ impl<M: Machine> Core<M> {
     pub(crate) fn reset(&mut self, id: SlotId, from: Role) -> bool {
         drop(self.connections.take_held(id, from));
         let Some(connection) = self.connections.live(id) else { return false };
+        if connection.silenced > 0 {
+            return false;
+        }
         let entity = connection.entity(from);
         let receiver = connection.side(from.other()).host;
         let side = connection.side(from);

@@ -8,9 +8,9 @@ use machine::{Address, HostId, Input, InputOf, Instant, Lane, Loss, Machine, Pur
 use crate::catalogue::{ScheduleError, check_legal};
 use crate::connection::{Connections, Role, Segment, Side, SideState, SlotId};
 use crate::core::{Core, Event, Pending, RuleCount, RuleState};
-use crate::fault::Lasting;
 use crate::host::{Cast, EndEntry, Host, HostSpec, Hosts, Stalled};
 use crate::judge::{Findings, Judges, SeenWhat, Step};
+use crate::lasting::Lasting;
 use crate::network::{Network, NetworkSpec};
 use crate::queue::Queue;
 use crate::seed::run_key;
@@ -90,6 +90,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             has_triggers,
             has_before_effects,
             is_healed: false,
+            frozen: std::collections::BTreeSet::new(),
             active: Vec::new(),
             faults_begun: 0,
             trace: Trace::new(options.depth),
@@ -170,6 +171,19 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         self.core.rules.iter().zip(self.core.rule_states.iter().map(|state| state.count))
     }
 
+    /// The links that pass nothing at the moment, in order: from and to.
+    #[must_use]
+    pub fn cut_links(&self) -> Vec<(HostId, HostId)> {
+        let links = self.core.cast.all().flat_map(|from| self.core.cast.all().map(move |to| (from, to)));
+        links.filter(|&(from, to)| self.core.network.is_cut(from, to)).collect()
+    }
+
+    /// How far a host's calendar is ahead of what it would be had nothing moved it, in milliseconds.
+    #[must_use]
+    pub fn calendar_ahead(&self, host: HostId) -> i64 {
+        self.hosts[host.0 as usize].strobed_ms
+    }
+
     /// All hosts, read-only.
     #[must_use]
     pub fn hosts(&self) -> Hosts<'_, M> {
@@ -239,7 +253,8 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             }
             Event::Boot { host, incarnation } => {
                 let target = &self.hosts[host.0 as usize];
-                if target.incarnation == incarnation && target.machine.is_none() {
+                let stays_down = self.core.frozen.contains(&host);
+                if target.incarnation == incarnation && target.machine.is_none() && !stays_down {
                     self.on_boot(host, cause);
                 }
             }
@@ -249,7 +264,23 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                     self.strike_triggered(HostId(0));
                 }
             }
-            Event::FaultEnd { fault } => self.end_fault(fault),
+            Event::FaultEnd { fault } => {
+                if !self.core.active.iter().any(|active| active.id == fault && active.for_good) {
+                    self.end_fault(fault);
+                }
+            }
+            Event::Toggle { fault } => self.toggle(fault),
+            Event::CrashAgain { host, incarnation } => {
+                if self.hosts[host.0 as usize].incarnation == incarnation {
+                    self.crash_again(host);
+                }
+            }
+            Event::LateSyn { id } => self.on_late_syn(id, cause),
+            Event::Restore { host, rule, image, down_for } => {
+                if !self.core.is_healed {
+                    self.restore(host, rule, &image, down_for);
+                }
+            }
         }
         true
     }
@@ -295,17 +326,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
 
     fn stalled(&mut self, host: HostId) {
         self.core.counts.inputs_stalled += 1;
-        self.core.feel(|lasting| match lasting {
-            Lasting::Pause(other) | Lasting::Freeze(other) => *other == host,
-            Lasting::Cut(_)
-            | Lasting::Delay(..)
-            | Lasting::Loss(..)
-            | Lasting::DiskError(..)
-            | Lasting::DiskFull(_)
-            | Lasting::SlowDisk(..)
-            | Lasting::Drift(..)
-            | Lasting::Down(_) => false,
-        });
+        self.core.feel(|lasting| lasting.stops(host));
     }
 
     /// The step is over: the judges look at all hosts, and rules that were triggered strike.
@@ -376,6 +397,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         }
         self.end_step(id);
         self.end_down(id);
+        self.crash_soon(id);
         if comes_on {
             let hosts = &self.hosts;
             self.core.release(hosts, false);
@@ -431,6 +453,13 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             self.core.push(busy_until, Event::Turn { host: id, incarnation, lane });
             return;
         }
+        if !host.stopped_lanes.is_empty() && host.stopped_lanes.iter().any(|name| **name == *M::lane_name(lane)) {
+            host.waiting_lanes.push(lane);
+            let name = M::lane_name(lane);
+            self.core
+                .feel(|lasting| matches!(lasting, Lasting::StopLane(host, lane) if *host == id && **lane == *name));
+            return;
+        }
         let (cause, work) = host.lanes.take(lane);
         let struck = self.core.take_other_step(&mut self.judges, host, id, cause, None, Input::Turn { lane, work });
         self.finish_step(id, struck);
@@ -480,8 +509,10 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         let Some(connection) = self.core.connections.live(id) else { return };
         let (sender, &Side { host: to, end, state, .. }) = (connection.side(from).host, connection.side(from.other()));
         let host = Arc::make_mut(&mut self.hosts[to.0 as usize]);
-        let is_usual = state == SideState::Open && !self.core.network.is_troubled();
+        let is_in_order = connection.side(from).next == number && connection.side(from).held == 0;
+        let is_usual = state == SideState::Open && is_in_order && !self.core.network.is_troubled();
         if is_usual && host.is_powered && host.machine.is_some() && !host.is_stopped() && host.stalled.is_empty() {
+            connection.side_mut(from).next += 1;
             let input = Input::Message { on: end, message };
             let struck = self.core.take_step(&mut self.judges, host, to, cause, Some(sender), input);
             self.finish_step(to, struck);
@@ -512,21 +543,25 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             };
         }
         let to = from.other();
+        if !matches!(segment, Segment::Syn | Segment::Rst) && !matches!(side.state, SideState::Gone | SideState::Closed)
+        {
+            let connection = self.core.connections.live(id).expect("it was just now");
+            let sender = connection.side_mut(from);
+            // One that was sent before it is still on its way, because a fault held it: kernels keep the order.
+            if number > sender.next && !matches!(segment, Segment::SynAck | Segment::Ack) {
+                return self.core.hold(id, from, number, cause, segment);
+            }
+            sender.next = number + 1;
+            if sender.held > 0 && connection.silenced == 0 {
+                self.core.let_follow(id, from);
+            }
+        }
         match (segment, side.state) {
             (Segment::Data(message), SideState::Open) => {
                 let input = Input::Message { on: side.end, message };
                 self.deliver(receiver, cause, Some(sender), input);
             }
-            (Segment::Syn, SideState::Absent) => {
-                if self.hosts[receiver.0 as usize].ports.binary_search(&port).is_ok() {
-                    let connection = self.core.connections.live(id).expect("it was just now");
-                    connection.acceptor.state = SideState::Accepting;
-                    self.core.transmit(id, to, Segment::SynAck);
-                } else if !self.core.reset(id, to) {
-                    // The refusal is lost, so the SYN got no answer.
-                    self.core.retry_syn(id);
-                }
-            }
+            (Segment::Syn, SideState::Absent) => self.on_syn(id, receiver, port),
             (Segment::SynAck, SideState::Opening) => {
                 self.core.connections.live(id).expect("it was just now").dialer.state = SideState::Open;
                 self.core.transmit(id, to, Segment::Ack);
@@ -553,6 +588,50 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             (Segment::Data(_) | Segment::Fin | Segment::SynAck | Segment::Ack, SideState::Closed)
             | (Segment::Rst, SideState::Closed | SideState::Gone | SideState::Absent) => {}
             (segment, state) => unreachable!("{segment:?} for a side that is {state:?}"),
+        }
+    }
+
+    /// A SYN reaches a host that may take its time over it.
+    fn on_syn(&mut self, id: SlotId, receiver: HostId, port: machine::Port) {
+        let slow = self.hosts[receiver.0 as usize].slow_accept;
+        if slow.is_some() {
+            self.core.feel(|lasting| matches!(lasting, Lasting::SlowAccept(host, _) if *host == receiver));
+        }
+        match slow {
+            None => self.answer_syn(id, receiver, port),
+            Some(Some(extra)) => self.core.push(self.core.now + extra, Event::LateSyn { id }),
+            Some(None) => self.refuse(id),
+        }
+    }
+
+    fn on_late_syn(&mut self, id: SlotId, cause: u64) {
+        let Some(connection) = self.core.connections.live(id) else { return };
+        if connection.acceptor.state != SideState::Absent || connection.dialer.state != SideState::Opening {
+            return;
+        }
+        let (receiver, port) = (connection.acceptor.host, connection.port);
+        self.core.cause = cause;
+        if self.hosts[receiver.0 as usize].is_reachable() {
+            self.answer_syn(id, receiver, port);
+        } else {
+            self.core.retry_syn(id);
+        }
+    }
+
+    fn answer_syn(&mut self, id: SlotId, receiver: HostId, port: machine::Port) {
+        if self.hosts[receiver.0 as usize].ports.binary_search(&port).is_ok() {
+            let connection = self.core.connections.live(id).expect("it was just now");
+            connection.acceptor.state = SideState::Accepting;
+            self.core.transmit(id, Role::Acceptor, Segment::SynAck);
+        } else {
+            self.refuse(id);
+        }
+    }
+
+    fn refuse(&mut self, id: SlotId) {
+        if !self.core.reset(id, Role::Acceptor) {
+            // The refusal is lost, so the SYN got no answer.
+            self.core.retry_syn(id);
         }
     }
 
@@ -668,7 +747,15 @@ fn rule_states(schedule: &[Rule]) -> Vec<RuleState> {
             When::Fact(trigger) => word_of(&trigger.fact),
             When::At(_) => 0,
         };
-        states.push(RuleState { key, trigger, ..RuleState::default() });
+        let behind = match &rule.when {
+            When::Fact(trigger) => trigger.behind.as_deref(),
+            When::At(_) => None,
+        };
+        let behind = behind.map(|name| {
+            let named = schedule.iter().position(|other| other.name.as_deref() == Some(name));
+            named.unwrap_or_else(|| panic!("an illegal schedule: there is no rule `{name}`"))
+        });
+        states.push(RuleState { key, trigger, behind, ..RuleState::default() });
     }
     states
 }

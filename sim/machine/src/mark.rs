@@ -9,6 +9,9 @@ pub trait Mark: Copy + Debug + 'static {
 
     /// The mark's name, unique over all catalogues of a world.
     fn name(self) -> &'static str;
+
+    /// What it means, as its documentation says.
+    fn about(self) -> &'static str;
 }
 
 /// Declares a catalogue of marks.
@@ -23,19 +26,24 @@ pub trait Mark: Copy + Debug + 'static {
 /// }
 /// use machine::Mark;
 /// assert_eq!(CounterMark::ALL[0].name(), "counter-wrapped");
+/// assert_eq!(CounterMark::ALL[0].about(), "It wrapped around.");
 /// ```
 #[macro_export]
 macro_rules! marks {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal),* $(,)? }) => {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[doc = $about:literal])+ $variant:ident => $text:literal),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        $vis enum $name { $($(#[$vmeta])* $variant),* }
+        $vis enum $name { $($(#[doc = $about])+ $variant),* }
 
         impl $crate::Mark for $name {
             const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
+            }
+
+            fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+).trim_ascii()),* }
             }
         }
     };

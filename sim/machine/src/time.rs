@@ -162,6 +162,21 @@ impl Instant {
     pub const fn saturating_add(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.0))
     }
+
+    /// The earliest of those that there are: what a machine of several parts answers when it is asked for its next wake, which
+    /// is after every step.
+    #[must_use]
+    pub fn earliest<const N: usize>(of: [Option<Self>; N]) -> Option<Self> {
+        let mut earliest: Option<Self> = None;
+        for at in of {
+            if let Some(at) = at
+                && earliest.is_none_or(|earliest| at < earliest)
+            {
+                earliest = Some(at);
+            }
+        }
+        earliest
+    }
 }
 
 impl Add<Span> for Instant {

@@ -70,20 +70,18 @@ impl Channel {
             self.retry_at = None;
         }
         let Some(link) = &mut self.link else { return };
-        for event in cx.io.lend(|io| link.handle(input, io)) {
-            match event {
-                LinkEvent::Up => {}
-                LinkEvent::Response { correlation, response: _ } => {
-                    // An error is logged, and not sent again (KA-B22). Partitions refused with KAFKA_STORAGE_ERROR are
-                    // absent: a broker has one log directory here, and halts with it.
-                    assert_eq!(self.in_flight.take(), Some(correlation), "one request is in flight");
-                    self.queue.pop_front();
-                }
-                LinkEvent::Down { why: _, unanswered: _ } => {
-                    self.in_flight = None;
-                    if !self.queue.is_empty() {
-                        self.retry_at = Some(cx.io.now().saturating_add(BACKOFF));
-                    }
+        match cx.io.lend(|io| link.handle(input, io)) {
+            Some(LinkEvent::Up) | None => {}
+            Some(LinkEvent::Response { correlation, response: _ }) => {
+                // An error is logged, and not sent again (KA-B22). Partitions refused with KAFKA_STORAGE_ERROR are
+                // absent: a broker has one log directory here, and halts with it.
+                assert_eq!(self.in_flight.take(), Some(correlation), "one request is in flight");
+                self.queue.pop_front();
+            }
+            Some(LinkEvent::Down { why: _, unanswered: _ }) => {
+                self.in_flight = None;
+                if !self.queue.is_empty() {
+                    self.retry_at = Some(cx.io.now().saturating_add(BACKOFF));
                 }
             }
         }
@@ -97,7 +95,7 @@ impl Channel {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        self.link.as_ref().and_then(Link::next_wake).into_iter().chain(self.retry_at).min()
+        Instant::earliest([self.link.as_ref().and_then(Link::next_wake), self.retry_at])
     }
 }
 

@@ -10,11 +10,11 @@ use jute::op::ErrorCode;
 use kafkawire::znode;
 use kafkawire::{BrokerId, LeaderEpoch, PartitionEpoch, Topic, TopicPartition};
 
-use crate::BrokerMark;
 use crate::cx::Cx;
 use crate::fact::KafkaFact;
 use crate::topic_settings::TopicSettings;
 use crate::zookeeper::{ZkRequest, ZkResult};
+use crate::{BrokerMark, Defect};
 
 use super::context::{Leadership, PartitionState};
 use super::failover::state_reads;
@@ -264,6 +264,12 @@ impl Controller {
         for (tp, before) in before {
             let allow_unclean = allowed.get(&tp.topic).copied().unwrap_or(false);
             let assignment = self.context.assignment(&tp);
+            let passes = cx.has(Defect::ElectsFirstLive) && strategy == Strategy::Offline;
+            let first = assignment.iter().copied().find(|&broker| passes && self.context.is_online(broker));
+            let before = match first.filter(|first| !before.isr.contains(first)) {
+                Some(first) => Leadership { isr: before.isr.iter().copied().chain([first]).collect(), ..before },
+                None => before,
+            };
             if let Some(outcome) = strategy.elect(&assignment, &before, allow_unclean, &self.context) {
                 elected.push((tp, outcome));
             }

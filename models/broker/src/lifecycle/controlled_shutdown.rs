@@ -121,28 +121,27 @@ impl ControlledShutdown {
     pub(super) fn handle(&mut self, input: InputOf<Link>, cx: &mut Cx<'_, '_>) -> Progress {
         let Some((_, link)) = &mut self.link else { return Progress::Goes };
         let mut progress = Progress::Goes;
-        for event in cx.io.lend(|io| link.handle(input, io)) {
-            match event {
-                LinkEvent::Up => self.send(cx),
-                LinkEvent::Response { response: Response::ControlledShutdown(answer), .. } => {
-                    let granted = answer.error_code == ErrorCode::None.code() && answer.remaining_partitions.is_empty();
-                    if granted {
-                        self.state = State::Over { succeeded: true };
-                        progress = Progress::Over;
-                    } else {
-                        progress = self.sleep(cx);
-                    }
-                }
-                LinkEvent::Response { response, .. } => {
-                    unreachable!("a link pairs responses with requests: {:?}", response.api())
-                }
-                LinkEvent::Down { .. } => {
-                    self.link = None;
-                    if self.state == State::Asking {
-                        progress = self.sleep(cx);
-                    }
+        match cx.io.lend(|io| link.handle(input, io)) {
+            Some(LinkEvent::Up) => self.send(cx),
+            Some(LinkEvent::Response { response: Response::ControlledShutdown(answer), .. }) => {
+                let granted = answer.error_code == ErrorCode::None.code() && answer.remaining_partitions.is_empty();
+                if granted {
+                    self.state = State::Over { succeeded: true };
+                    progress = Progress::Over;
+                } else {
+                    progress = self.sleep(cx);
                 }
             }
+            Some(LinkEvent::Response { response, .. }) => {
+                unreachable!("a link pairs responses with requests: {:?}", response.api())
+            }
+            Some(LinkEvent::Down { .. }) => {
+                self.link = None;
+                if self.state == State::Asking {
+                    progress = self.sleep(cx);
+                }
+            }
+            None => {}
         }
         progress
     }

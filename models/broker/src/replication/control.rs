@@ -199,7 +199,12 @@ impl ReplicaManager {
         if !cx.has(Defect::NoBrokerEpoch) && requested.0 != -1 {
             // An earlier incarnation is meant. A later one may be: the controller read of the registration before this broker
             // had its answer (KAFKA-9839).
-            if cx.identity.epoch.is_some_and(|own| requested < own) {
+            let is_refused = match cx.identity.epoch {
+                Some(own) if requested > own => cx.has(Defect::RejectsNewerBrokerEpoch),
+                Some(own) => requested < own,
+                None => cx.has(Defect::RejectsNewerBrokerEpoch),
+            };
+            if is_refused {
                 cx.io.reach(BrokerMark::StaleBrokerEpochRefused);
                 return refuse(to, &request, ErrorCode::StaleBrokerEpoch, cx);
             }
@@ -221,7 +226,8 @@ impl ReplicaManager {
         }
         while let Some((to, request)) = self.control.queue.front() {
             let (to, request) = (*to, request.clone());
-            if request.sender().controller_epoch < self.controller_epoch {
+            let is_stale = request.sender().controller_epoch < self.controller_epoch;
+            if is_stale && !cx.has(Defect::IgnoresControllerEpoch) {
                 cx.io.reach(BrokerMark::StaleControllerRefused);
                 refuse(to, &request, ErrorCode::StaleControllerEpoch, cx);
             } else if self.must_wait(&request, cx) {
@@ -385,7 +391,7 @@ impl ReplicaManager {
     /// Creates a partition's log unless it has one; its high watermark is the checkpointed one (§5.3).
     fn create_log_if_absent(&mut self, slot: Slot, cx: &mut Cx<'_, '_>) -> Result<(), DiskError> {
         let partition = self.partitions.get(slot).expect("a log is created for a hosted partition");
-        if partition.has_log() {
+        if partition.log().is_some() {
             return Ok(());
         }
         let tp = partition.tp().clone();
@@ -396,7 +402,8 @@ impl ReplicaManager {
         };
         log.reconfigure(settings);
         self.logs.restore_high_watermark(&tp);
-        self.partitions.get_mut(slot).expect("it was just there").log_created();
+        let log = self.logs.find(&tp).expect("it was just found or created");
+        self.partitions.get_mut(slot).expect("it was just there").log_created(log);
         Ok(())
     }
 
@@ -414,7 +421,7 @@ impl ReplicaManager {
             }
             let tp = partition.tp().clone();
             let leader_epoch = state.leader_epoch;
-            let mut log = self.logs.log_mut(&tp).expect("the log was just created");
+            let mut log = self.logs.at_mut(partition.log_in_use());
             // Even if it never writes: followers of later epochs must find where its epoch began (KAFKA-7415).
             let start = log.begin_epoch(leader_epoch, cx.io)?;
             partition.become_leader(state, start, cx.broker(), cx.io.now());
@@ -475,7 +482,7 @@ impl ReplicaManager {
             let truncates_to_high_watermark = cx.has(Defect::TruncateToHighWatermark);
             let partition = self.partitions.get(slot).expect("it was just hosted");
             let (tp, wire_topic) = (partition.tp().clone(), partition.wire_topic().clone());
-            let offset = self.logs.log(&tp).expect("a follower has a log").high_watermark();
+            let offset = self.logs.at(partition.log_in_use()).high_watermark();
             if truncates_to_high_watermark {
                 self.truncate(slot, offset, cx)?;
             }

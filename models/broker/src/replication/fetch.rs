@@ -15,6 +15,7 @@ use kafkawire::messages::{FetchRequest, FetchResponse};
 use kafkawire::{BrokerId, ErrorCode, LeaderEpoch, Offset, Response, Version};
 use machine::{Instant, Purpose, Span};
 
+use crate::Defect;
 use crate::cx::{Ask, Cx, RequestId};
 use crate::fact::KafkaFact;
 use crate::replication::ReplicaManager;
@@ -22,6 +23,7 @@ use crate::replication::fetch_session::{
     FetchContext, FetchPart, FetchParts, INVALID_SESSION_ID, SessionKind, follower,
 };
 use crate::replication::lock::{Access, Parked, ParkedBody, ParkedRequest};
+use crate::replication::partition::JoinsFrom;
 use crate::replication::produce::error_of_absent;
 use crate::replication::table::{Slot, SlotSet};
 use crate::replication::wire;
@@ -165,9 +167,9 @@ impl ReplicaManager {
         at_least_one: bool,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Read, ErrorCode> {
-        let slot = part.slot(&self.partitions).ok_or_else(|| error_of_absent(&part.topic, part.partition, cx))?;
-        let partition = self.partitions.get(slot).expect("it was just found");
-        let (leader_epoch, _) = partition.check_leader(part.epoch)?;
+        let partition = part.find(&self.partitions).ok_or_else(|| error_of_absent(&part.topic, part.partition, cx))?;
+        let takes_older = params.follower.is_some() && cx.has(Defect::TakesOlderFetches);
+        let (leader_epoch, _) = partition.check_leader(part.epoch.filter(|_| !takes_older))?;
         if let Some(follower) = params.follower
             && !partition.has_follower(follower)
         {
@@ -178,9 +180,10 @@ impl ReplicaManager {
                 ErrorCode::NotLeaderOrFollower
             });
         }
-        let log = self.logs.log(partition.tp()).expect("a leader has a log");
+        let log = self.logs.at(partition.log_in_use());
         let (high_watermark, log_start, log_end) = (log.high_watermark(), log.log_start(), log.log_end());
-        let bound = if params.follower.is_some() { log_end } else { high_watermark };
+        let serves_everything = params.follower.is_some() || cx.has(Defect::ServesToLogEnd);
+        let bound = if serves_everything { log_end } else { high_watermark };
         let data = match log.read(part.offset, part.max_bytes.min(left), bound, at_least_one, cx.io) {
             Ok(data) => data,
             Err(ReadError::OutOfRange) => return Err(ErrorCode::OffsetOutOfRange),
@@ -224,8 +227,13 @@ impl ReplicaManager {
                 return;
             }
             let partition = self.partitions.get_mut(slot).expect("it was just found");
-            let high_watermark = self.logs.log(partition.tp()).expect("a hosted partition has a log").high_watermark();
-            let noted = partition.on_fetched(follower, part.offset, read.log_end, high_watermark, fetch.at);
+            let high_watermark = self.logs.at(partition.log_in_use()).high_watermark();
+            let joins_from = if cx.has(Defect::IsrJoinAtHighWatermark) {
+                JoinsFrom::HighWatermark(high_watermark)
+            } else {
+                JoinsFrom::Committed { high_watermark }
+            };
+            let noted = partition.on_fetched(follower, part.offset, read.log_end, joins_from, fetch.at);
             let Some(noted) = noted else {
                 // It lost the leadership while the fetch waited for another partition.
                 fetch.next += 1;
@@ -315,9 +323,9 @@ impl ReplicaManager {
     /// How many bytes there are for a fetch of a partition, counted up to what is needed; none if there is no waiting for more:
     /// it is led here no longer, or in another epoch, or gone, or the fetch is in another segment than the end.
     fn bytes_waiting(&self, part: &FetchPart, params: &Params, needed: usize) -> Option<usize> {
-        let partition = self.partitions.get(part.slot(&self.partitions)?)?;
+        let partition = part.find(&self.partitions)?;
         partition.check_leader(part.epoch).ok()?;
-        let log = self.logs.log(partition.tp()).expect("a leader has a log");
+        let log = self.logs.at(partition.log_in_use());
         let bound = if params.follower.is_some() { log.log_end() } else { log.high_watermark() };
         if part.offset == bound {
             return Some(0);

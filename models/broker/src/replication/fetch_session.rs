@@ -9,7 +9,7 @@ use kafkawire::{BrokerId, ErrorCode, LeaderEpoch, Offset, Version};
 use machine::{Draw, Instant, Span};
 
 use crate::replication::table::{PartitionTable, Slot};
-use crate::replication::wire;
+use crate::replication::{Partition, wire};
 
 /// The request is not of a session, or makes one.
 const INITIAL_EPOCH: i32 = 0;
@@ -56,6 +56,14 @@ impl FetchPart {
         match self.slot {
             Some(slot) if table.get(slot).is_some() => Some(slot),
             Some(_) | None => table.find(self.topic.as_str(), self.partition),
+        }
+    }
+
+    /// The partition, where it is hosted.
+    pub(crate) fn find<'a>(&self, table: &'a PartitionTable) -> Option<&'a Partition> {
+        match self.slot.and_then(|slot| table.get(slot)) {
+            Some(partition) => Some(partition),
+            None => table.get(table.find(self.topic.as_str(), self.partition)?),
         }
     }
 

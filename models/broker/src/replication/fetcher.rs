@@ -268,16 +268,14 @@ impl Fetcher {
 
     /// An input for the link; or a wake.
     pub(crate) fn handle(&mut self, input: InputOf<Link>, cx: &mut Cx<'_, '_>) {
-        if let Some(link) = &mut self.link {
-            for event in cx.io.lend(|io| link.handle(input, io)) {
-                match event {
-                    LinkEvent::Up => self.defer(FetcherTurn::Loop, cx),
-                    LinkEvent::Response { correlation, response } => {
-                        self.defer(FetcherTurn::Answered { correlation, response }, cx);
-                    }
-                    LinkEvent::Down { .. } => self.defer(FetcherTurn::Failed, cx),
-                }
+        let event = self.link.as_mut().and_then(|link| cx.io.lend(|io| link.handle(input, io)));
+        match event {
+            Some(LinkEvent::Up) => self.defer(FetcherTurn::Loop, cx),
+            Some(LinkEvent::Response { correlation, response }) => {
+                self.defer(FetcherTurn::Answered { correlation, response }, cx);
             }
+            Some(LinkEvent::Down { .. }) => self.defer(FetcherTurn::Failed, cx),
+            None => {}
         }
         if let Step::Sleeping { until } = self.step
             && until <= cx.io.now()

@@ -13,13 +13,13 @@ use kafkawire::znode::{self, IsrChange};
 use kafkawire::{BrokerId, PartitionEpoch, TopicPartition};
 use machine::{Instant, Span};
 
-use crate::BrokerMark;
 use crate::cx::{Ask, Cx};
 use crate::fact::KafkaFact;
 use crate::replication::ReplicaManager;
 use crate::replication::lock::{Access, Hold, IsrWrite, IsrWriteStep, Parked};
 use crate::replication::table::Slot;
 use crate::zookeeper::{ZkBatch, ZkError, ZkOwner, ZkRequest, ZkResult};
+use crate::{BrokerMark, Defect};
 
 /// Changes are told when there were none for so long …
 const PROPAGATION_BLACK_OUT: Span = Span::secs(5);
@@ -92,7 +92,7 @@ impl ReplicaManager {
             self.expiring.pop_front();
             let lag_max = cx.config().replica_lag_time_max;
             let shrunk = self.partitions.get(slot).and_then(|partition| {
-                let log_end = self.logs.log(partition.tp())?.log_end();
+                let log_end = self.logs.at(partition.log()?).log_end();
                 partition.shrunk_isr(log_end, lag_max, cx.io.now())
             });
             if let Some(isr) = shrunk {
@@ -102,6 +102,8 @@ impl ReplicaManager {
     }
 
     fn write_isr(&mut self, slot: Slot, isr: Vec<BrokerId>, goes_on: Parked, cx: &mut Cx<'_, '_>) {
+        let is_unconditional = isr.len() == 1 && cx.has(Defect::ShrinksWithoutCas);
+        let counts_already = matches!(goes_on, Parked::IsrExpiration) && cx.has(Defect::CountsShrunkIsr);
         let partition = self.partitions.get(slot).expect("its leader writes the ISR");
         let state = znode::PartitionState {
             controller_epoch: partition.controller_epoch(),
@@ -109,13 +111,25 @@ impl ReplicaManager {
             leader_epoch: partition.leader_epoch().expect("a leader has an epoch"),
             isr: isr.clone(),
         };
-        let tp = partition.tp();
+        let tp = partition.tp().clone();
         let request = ZkRequest::SetData {
-            path: znode::partition_state(tp),
+            path: znode::partition_state(&tp),
             data: state.encode(),
-            version: partition.partition_epoch().expect("a leader knows a version").0,
+            version: if is_unconditional {
+                -1
+            } else {
+                partition.partition_epoch().expect("a leader knows a version").0
+            },
         };
-        cx.ask(Ask::Zk(ZkBatch { owner: ZkOwner::Isr(tp.clone()), requests: vec![request] }));
+        if counts_already {
+            let version = partition.partition_epoch().expect("a leader knows a version");
+            let partition = self.partitions.get_mut(slot).expect("its leader writes the ISR");
+            partition.commit_isr(isr.clone(), version);
+            if self.raise_high_watermark(slot, cx) {
+                self.complete_delayed(slot, cx);
+            }
+        }
+        cx.ask(Ask::Zk(ZkBatch { owner: ZkOwner::Isr(tp), requests: vec![request] }));
         self.locks.hold(slot, Hold::Isr(IsrWrite { isr, step: IsrWriteStep::Writing }), Some(goes_on));
     }
 
@@ -132,7 +146,7 @@ impl ReplicaManager {
                 let isr = std::mem::take(&mut write.isr);
                 self.commit_isr(slot, isr, PartitionEpoch(written.stat.version.value()), cx);
             }
-            (IsrWriteStep::Writing, Err(ZkError::Code(ZkCode::BadVersion))) => {
+            (IsrWriteStep::Writing, Err(ZkError::Code(ZkCode::BadVersion))) if !cx.has(Defect::NoWriteResultCheck) => {
                 write.step = IsrWriteStep::Comparing;
                 let requests = vec![ZkRequest::GetData { path: znode::partition_state(tp) }];
                 return cx.ask(Ask::Zk(ZkBatch { owner: ZkOwner::Isr(tp.clone()), requests }));

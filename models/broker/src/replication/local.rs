@@ -23,7 +23,7 @@ impl LocalLogs<'_> {
     }
 
     fn log(&self, slot: Slot) -> &Log {
-        self.logs.log(self.partition(slot).tp()).expect("what is followed has a log")
+        self.logs.at(self.partition(slot).log_in_use())
     }
 
     pub(crate) fn log_start(&self, slot: Slot) -> Offset {
@@ -85,8 +85,9 @@ impl LocalLogs<'_> {
         records: &Bytes,
         cx: &mut Cx<'_, '_>,
     ) -> Result<Option<Offset>, AppendError> {
-        let tp = self.partitions.get(slot).expect("what is followed is hosted").tp();
-        let mut log = self.logs.log_mut(tp).expect("what is followed has a log");
+        let partition = self.partitions.get(slot).expect("what is followed is hosted");
+        let tp = partition.tp();
+        let mut log = self.logs.at_mut(partition.log_in_use());
         let appended = log.append_as_follower(records, cx.io)?;
         for batch in &appended {
             cx.io.state(KafkaFact::Appended {
@@ -112,17 +113,18 @@ impl LocalLogs<'_> {
         leader_log_start: Option<Offset>,
         cx: &mut Cx<'_, '_>,
     ) -> Result<(), DiskError> {
-        let tp = self.partitions.get(slot).expect("what is followed is hosted").tp();
-        let log = self.log(slot);
+        let id = self.partition(slot).log_in_use();
+        let log = self.logs.at(id);
         let high_watermark = leader_high_watermark.map_or(log.high_watermark(), |leaders| leaders.min(log.log_end()));
         if high_watermark > log.high_watermark() {
-            self.logs.log_mut(tp).expect("it was just there").set_high_watermark(high_watermark);
+            self.logs.at_mut(id).set_high_watermark(high_watermark);
             self.state_high_watermark(slot, cx);
         }
         // The leader's start is committed; this replica may not know yet how far, and raises its own when it does.
-        let start = leader_log_start.unwrap_or(Offset::ZERO).min(self.log(slot).high_watermark());
-        if start > self.log(slot).log_start() {
-            self.logs.log_mut(tp).expect("it was just there").raise_log_start(start, cx.io)?;
+        let log = self.logs.at(id);
+        let start = leader_log_start.unwrap_or(Offset::ZERO).min(log.high_watermark());
+        if start > log.log_start() {
+            self.logs.at_mut(id).raise_log_start(start, cx.io)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commitlog::Log;
 use kafkawire::messages::list_offsets_request::ListOffsetsPartition;
 use kafkawire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafkawire::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
@@ -11,6 +12,7 @@ use kafkawire::messages::{
 };
 use kafkawire::{ErrorCode, LeaderEpoch, Offset, Response, Version};
 
+use crate::Defect;
 use crate::cx::{Ask, Cx, RequestId};
 use crate::replication::ReplicaManager;
 use crate::replication::lock::{Access, Parked, ParkedBody, ParkedRequest};
@@ -95,7 +97,7 @@ impl ReplicaManager {
         // Unlike the other requests of a client this one is for the leader alone, whoever asks.
         let (leader_epoch, leader) =
             if replica == DEBUGGING_REPLICA { partition.check_leader(None)? } else { partition.check_leader(epoch)? };
-        let log = self.logs.log(partition.tp()).expect("a leader has a log");
+        let log = self.logs.at(partition.log_in_use());
         let is_client = replica == -1;
         let bound = if is_client { log.high_watermark() } else { log.log_end() };
         // A new leader's own high watermark is behind until a round of fetches: it does not know yet what was committed, and
@@ -164,10 +166,26 @@ impl ReplicaManager {
         if let Err(error) = partition.check_leader(wire::leader_epoch(asked.current_leader_epoch)) {
             return answer.with_error_code(error.code());
         }
-        let log = self.logs.log(partition.tp()).expect("a leader has a log");
-        match wire::leader_epoch(asked.leader_epoch).and_then(|epoch| log.end_offset_for(epoch)) {
-            Some(end) => answer.with_leader_epoch(end.epoch.0).with_end_offset(end.end.0),
+        let log = self.logs.at(partition.log_in_use());
+        let epoch = wire::leader_epoch(asked.leader_epoch);
+        if cx.has(Defect::EpochReplyWithoutEpoch) {
+            return answer
+                .with_end_offset(epoch.and_then(|epoch| end_before_kip_279(log, epoch)).map_or(-1, |end| end.0));
+        }
+        let off_by = i64::from(cx.has(Defect::EpochEndOffByOne));
+        match epoch.and_then(|epoch| log.end_offset_for(epoch)) {
+            Some(end) => answer.with_leader_epoch(end.epoch.0).with_end_offset(end.end.0 + off_by),
             None => answer,
         }
     }
+}
+
+/// `endOffsetFor` up to 1.1: the start of whatever epoch follows, whether the log has the one that is asked about or not.
+fn end_before_kip_279(log: &Log, epoch: LeaderEpoch) -> Option<Offset> {
+    let entries = log.epochs().entries();
+    if log.latest_epoch() == Some(epoch) {
+        return Some(log.log_end());
+    }
+    let is_known_or_later = entries.first().is_some_and(|first| first.epoch <= epoch);
+    entries.iter().find(|entry| entry.epoch > epoch).filter(|_| is_known_or_later).map(|entry| entry.start)
 }

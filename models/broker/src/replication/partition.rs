@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use commitlog::Log;
+use commitlog::{Log, LogId};
 use kafkawire::messages::TopicName;
 use kafkawire::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 use machine::{Digest, Instant, Span};
@@ -98,6 +98,18 @@ pub(crate) struct Fetched {
     pub(crate) is_in_sync: bool,
 }
 
+/// From where on a follower is taken into the ISR.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum JoinsFrom {
+    /// From this high watermark, and from the start of the leader's epoch on.
+    Committed {
+        /// The leader's.
+        high_watermark: Offset,
+    },
+    /// From the leader's high watermark on (KAFKA-7128).
+    HighWatermark(Offset),
+}
+
 /// A hosted partition.
 #[derive(Clone, Debug)]
 pub struct Partition {
@@ -110,7 +122,8 @@ pub struct Partition {
     controller_epoch: ControllerEpoch,
     assignment: Vec<BrokerId>,
     role: Role,
-    has_log: bool,
+    /// None until its log was created, or found, and its high watermark taken from the checkpoint.
+    log: Option<LogId>,
 }
 
 impl Partition {
@@ -124,7 +137,7 @@ impl Partition {
             controller_epoch: ControllerEpoch(0),
             assignment: Vec::new(),
             role: Role::None,
-            has_log: false,
+            log: None,
         }
     }
 
@@ -168,13 +181,21 @@ impl Partition {
         &self.assignment
     }
 
-    /// Whether its log was created, or found, and its high watermark taken from the checkpoint.
-    pub(crate) const fn has_log(&self) -> bool {
-        self.has_log
+    /// Its log; none until it was created, or found, and its high watermark taken from the checkpoint.
+    pub(crate) const fn log(&self) -> Option<LogId> {
+        self.log
     }
 
-    pub(crate) const fn log_created(&mut self) {
-        self.has_log = true;
+    /// The log of a partition that is led or followed.
+    ///
+    /// # Panics
+    /// If it has none yet: neither is begun without one.
+    pub(crate) const fn log_in_use(&self) -> LogId {
+        self.log.expect("what is led or followed has a log")
+    }
+
+    pub(crate) const fn log_created(&mut self, log: LogId) {
+        self.log = Some(log);
     }
 
     /// Where the broker stands.
@@ -285,7 +306,7 @@ impl Partition {
         broker: BrokerId,
         offset: Offset,
         leader_end: Offset,
-        high_watermark: Offset,
+        joins_from: JoinsFrom,
         now: Instant,
     ) -> Option<Fetched> {
         let leader = self.leading_mut()?;
@@ -294,7 +315,11 @@ impl Partition {
         let remote = leader.remotes.iter_mut().find(|remote| remote.broker == broker)?;
         let before = remote.log_end;
         remote.fetched(offset, leader_end, now);
-        let is_in_sync = !is_member && offset >= high_watermark && offset >= epoch_start;
+        let joins_from = match joins_from {
+            JoinsFrom::Committed { high_watermark } => high_watermark.max(epoch_start),
+            JoinsFrom::HighWatermark(high_watermark) => high_watermark,
+        };
+        let is_in_sync = !is_member && offset >= joins_from;
         Some(Fetched { moved: before != Some(offset), is_in_sync })
     }
 
@@ -352,6 +377,7 @@ impl Partition {
     /// Panics if it contradicts itself, or its log.
     pub(crate) fn check_invariants(&self, log: &Log, me: BrokerId) {
         let tp = &self.tp;
+        assert_eq!(tp, log.topic_partition(), "a partition has a log of its own name");
         match &self.role {
             Role::None => {}
             Role::Follower { leader } => assert_ne!(*leader, me, "{tp}: a broker follows another one"),
@@ -376,7 +402,7 @@ mod tests {
     use kafkawire::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
     use machine::{Instant, Port, Span};
 
-    use super::{Fetched, Partition, PartitionState};
+    use super::{Fetched, JoinsFrom, Partition, PartitionState};
     use crate::BrokerConfig;
     use crate::topic_settings::TopicSettings;
 
@@ -413,7 +439,8 @@ mod tests {
 
     /// A fetch of a follower when the leader's log ended at 20 and its high watermark was 10.
     fn fetch(partition: &mut Partition, broker: i32, offset: i64, seconds: u64) -> Fetched {
-        let fetched = partition.on_fetched(BrokerId(broker), Offset(offset), Offset(20), Offset(10), at(seconds));
+        let joins_from = JoinsFrom::Committed { high_watermark: Offset(10) };
+        let fetched = partition.on_fetched(BrokerId(broker), Offset(offset), Offset(20), joins_from, at(seconds));
         fetched.expect("it is a follower")
     }
 
@@ -462,12 +489,21 @@ mod tests {
     #[test]
     fn a_follower_joins_from_the_start_of_the_epoch_on() {
         let mut partition = led(&[1]);
-        let early = partition.on_fetched(BrokerId(2), Offset(9), Offset(20), Offset(5), at(101));
+        let joins_from = JoinsFrom::Committed { high_watermark: Offset(5) };
+        let early = partition.on_fetched(BrokerId(2), Offset(9), Offset(20), joins_from, at(101));
         assert!(!early.expect("it is a follower").is_in_sync, "a high watermark that is behind does not let it in");
         assert_eq!(fetch(&mut partition, 2, 10, 101), Fetched { moved: true, is_in_sync: true });
         assert_eq!(fetch(&mut partition, 2, 10, 102), Fetched { moved: false, is_in_sync: true });
         partition.commit_isr(ids(&[1, 2]), PartitionEpoch(1));
         assert!(!fetch(&mut partition, 2, 11, 102).is_in_sync, "it is in already");
+    }
+
+    #[test]
+    fn defect_7128_lets_a_follower_join_at_a_high_watermark_that_is_behind() {
+        let mut partition = led(&[1]);
+        let joins_from = JoinsFrom::HighWatermark(Offset(5));
+        let early = partition.on_fetched(BrokerId(2), Offset(9), Offset(20), joins_from, at(101));
+        assert!(early.expect("it is a follower").is_in_sync);
     }
 
     #[test]

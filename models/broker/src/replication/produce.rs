@@ -12,12 +12,12 @@ use kafkawire::messages::{ProduceRequest, ProduceResponse, TopicName};
 use kafkawire::{Batch, ErrorCode, Offset, Response, Version};
 use machine::Span;
 
-use crate::BrokerMark;
 use crate::cx::{Answer, Ask, Cx, RequestId};
 use crate::fact::{KafkaFact, Side};
 use crate::replication::lock::{Access, Hold, Parked, ParkedBody, ParkedRequest};
 use crate::replication::table::{PartitionTable, Slot, SlotSet};
 use crate::replication::{Partition, ReplicaManager};
+use crate::{BrokerMark, Defect};
 
 /// `acks=all`.
 const ALL: i16 = -1;
@@ -79,7 +79,7 @@ fn outcome_of(part: &Part, partition: &Partition, logs: &LogManager, cx: &mut Cx
         cx.io.reach(BrokerMark::ParkedProduceLostLeader);
         return Some(ErrorCode::NotLeaderOrFollower);
     };
-    let high_watermark = logs.log(partition.tp()).expect("a leader has a log").high_watermark();
+    let high_watermark = logs.at(partition.log_in_use()).high_watermark();
     if high_watermark <= part.last {
         return None;
     }
@@ -209,7 +209,7 @@ impl ReplicaManager {
         }
         let batch = batch_of(records)?;
         let tp = hosted.tp();
-        let mut log = self.logs.log_mut(tp).expect("a leader has a log");
+        let mut log = self.logs.at_mut(hosted.log_in_use());
         match log.append_as_leader(&batch, epoch, cx.io) {
             Ok(appended) => {
                 cx.io.state(KafkaFact::Appended {
@@ -238,7 +238,8 @@ impl ReplicaManager {
     /// The appends are done, and as durable as `flush.messages` wants them.
     fn appended(&mut self, acks: i16, timeout: Span, mut produce: DelayedProduce, cx: &mut Cx<'_, '_>) {
         self.after_append(&mut produce.waiting, cx);
-        let parts = if acks == ALL && !produce.waiting.is_empty() {
+        let waits = acks == ALL && !cx.has(Defect::AcksAtAppend);
+        let parts = if waits && !produce.waiting.is_empty() {
             let parts = produce.waiting.clone();
             self.wait_for_replicas(timeout, produce, cx);
             parts

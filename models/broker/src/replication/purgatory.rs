@@ -4,7 +4,7 @@
 //! per key; here there are as many operations as connections that wait, so each is asked whether it watches a partition, in
 //! the order in which they came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use machine::Instant;
@@ -16,23 +16,26 @@ pub(crate) type OpNumber = u64;
 
 #[derive(Clone, Debug)]
 struct Waiting<O> {
+    number: OpNumber,
     op: Arc<O>,
     watches: SlotSet,
-    deadline: Instant,
-    is_expired: bool,
+    /// None once it has passed.
+    deadline: Option<Instant>,
 }
 
 /// Operations of one kind that wait.
 #[derive(Clone, Debug)]
 pub(crate) struct Purgatory<O> {
-    ops: BTreeMap<OpNumber, Waiting<O>>,
-    deadlines: BTreeSet<(Instant, OpNumber)>,
+    /// Ascending by number.
+    ops: VecDeque<Waiting<O>>,
+    /// The earliest deadline: it is asked for after every step of the broker.
+    next_deadline: Option<Instant>,
     numbered: OpNumber,
 }
 
 impl<O: Clone> Purgatory<O> {
     pub(crate) const fn new() -> Self {
-        Self { ops: BTreeMap::new(), deadlines: BTreeSet::new(), numbered: 0 }
+        Self { ops: VecDeque::new(), next_deadline: None, numbered: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -42,58 +45,72 @@ impl<O: Clone> Purgatory<O> {
     /// An operation waits until the deadline.
     pub(crate) fn insert(&mut self, op: O, watches: SlotSet, deadline: Instant) -> OpNumber {
         self.numbered += 1;
-        let waiting = Waiting { op: Arc::new(op), watches, deadline, is_expired: false };
-        self.ops.insert(self.numbered, waiting);
-        self.deadlines.insert((deadline, self.numbered));
-        self.numbered
+        let number = self.numbered;
+        self.ops.push_back(Waiting { number, op: Arc::new(op), watches, deadline: Some(deadline) });
+        self.next_deadline = Instant::earliest([self.next_deadline, Some(deadline)]);
+        number
+    }
+
+    fn place_of(&self, number: OpNumber) -> Option<usize> {
+        self.ops.binary_search_by_key(&number, |waiting| waiting.number).ok()
     }
 
     /// The first operation after `after` that watches a partition.
     pub(crate) fn watching(&self, slot: Slot, after: OpNumber) -> Option<OpNumber> {
-        let mut later = self.ops.range(after + 1..);
-        later.find(|(_, waiting)| waiting.watches.contains(slot)).map(|(&number, _)| number)
+        let mut later = self.ops.iter().filter(|waiting| waiting.number > after);
+        later.find(|waiting| waiting.watches.contains(slot)).map(|waiting| waiting.number)
     }
 
     pub(crate) fn get(&self, number: OpNumber) -> Option<&O> {
-        self.ops.get(&number).map(|waiting| &*waiting.op)
+        self.place_of(number).map(|at| &*self.ops[at].op)
     }
 
     pub(crate) fn get_mut(&mut self, number: OpNumber) -> Option<&mut O> {
-        self.ops.get_mut(&number).map(|waiting| Arc::make_mut(&mut waiting.op))
+        self.place_of(number).map(|at| Arc::make_mut(&mut self.ops[at].op))
     }
 
     /// Takes an operation out: the caller completes it.
     pub(crate) fn remove(&mut self, number: OpNumber) -> Option<O> {
-        let waiting = self.ops.remove(&number)?;
-        self.deadlines.remove(&(waiting.deadline, number));
+        let waiting = self.ops.remove(self.place_of(number)?)?;
+        if waiting.deadline == self.next_deadline {
+            self.remember();
+        }
         Some(Arc::unwrap_or_clone(waiting.op))
     }
 
-    /// The next operation whose time is over. It stays, and has no deadline any more, until the caller removes it.
+    fn remember(&mut self) {
+        self.next_deadline = self.ops.iter().filter_map(|waiting| waiting.deadline).min();
+    }
+
+    /// The next operation whose time is over: of those that are due the one that was due first. It stays, and has no deadline
+    /// any more, until the caller removes it.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<OpNumber> {
-        let &(deadline, number) = self.deadlines.first().filter(|&&(deadline, _)| deadline <= now)?;
-        self.deadlines.remove(&(deadline, number));
-        self.ops.get_mut(&number).expect("a deadline is an operation's").is_expired = true;
+        let due = self.next_deadline.filter(|&deadline| deadline <= now)?;
+        let mut waiting = self.ops.iter_mut();
+        let expired = waiting.find(|waiting| waiting.deadline == Some(due)).expect("a deadline is an operation's");
+        expired.deadline = None;
+        let number = expired.number;
+        self.remember();
         Some(number)
     }
 
     /// Whether the time of an operation is over that could not be completed then.
     pub(crate) fn is_expired(&self, number: OpNumber) -> bool {
-        self.ops.get(&number).is_some_and(|waiting| waiting.is_expired)
+        self.place_of(number).is_some_and(|at| self.ops[at].deadline.is_none())
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
+    pub(crate) const fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
     }
 
     pub(crate) fn clear(&mut self) {
         self.ops.clear();
-        self.deadlines.clear();
+        self.next_deadline = None;
     }
 
     pub(crate) fn check_invariants(&self) {
-        let waiting = self.ops.values().filter(|waiting| !waiting.is_expired).count();
-        assert_eq!(waiting, self.deadlines.len(), "each operation that waits has one deadline");
+        let earliest = self.ops.iter().filter_map(|waiting| waiting.deadline).min();
+        assert_eq!(earliest, self.next_deadline, "the earliest deadline is remembered");
     }
 }
 

@@ -19,22 +19,30 @@ impl Slot {
     }
 }
 
-/// A set of partitions, as bits.
+/// A set of partitions, as bits; those of the first word need no memory of their own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SlotSet(Vec<u64>);
+pub(crate) struct SlotSet {
+    first: u64,
+    rest: Vec<u64>,
+}
 
 impl SlotSet {
     pub(crate) fn insert(&mut self, slot: Slot) {
         let (word, bit) = slot.bit();
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
+        let Some(after_first) = word.checked_sub(1) else {
+            self.first |= bit;
+            return;
+        };
+        if self.rest.len() <= after_first {
+            self.rest.resize(after_first + 1, 0);
         }
-        self.0[word] |= bit;
+        self.rest[after_first] |= bit;
     }
 
     pub(crate) fn contains(&self, slot: Slot) -> bool {
         let (word, bit) = slot.bit();
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+        let bits = word.checked_sub(1).map_or(Some(&self.first), |after_first| self.rest.get(after_first));
+        bits.is_some_and(|bits| bits & bit != 0)
     }
 }
 

@@ -169,25 +169,36 @@ impl Cluster {
     /// Feeds an input: one for the end of a link, where a late one does nothing, or a wake, which goes to every link.
     pub(crate) fn handle(&mut self, input: InputOf<Link>, io: &mut Io<'_, KafkaClient>) -> Vec<ClusterEvent> {
         let mut events = Vec::new();
-        let fed: Vec<NodeId> = match &input {
-            Input::Woken => self.nodes.keys().copied().collect(),
+        match &input {
+            Input::Woken => {
+                // A link does nothing before its time.
+                let now = io.now();
+                let is_due = |node: &Node| node.link.next_wake().is_some_and(|due| due <= now);
+                let due: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| is_due(node)).map(|(&id, _)| id).collect();
+                for id in due {
+                    self.feed(id, Input::Woken, &mut events, io);
+                }
+            }
             Input::Message { on, .. } | Input::Opened { on } | Input::Refused { on } | Input::Lost { on, .. } => {
-                let owner = self.nodes.iter().find(|(_, node)| node.link.owns(*on));
-                owner.map(|(&id, _)| id).into_iter().collect()
+                let owner = self.nodes.iter().find(|(_, node)| node.link.owns(*on)).map(|(&id, _)| id);
+                if let Some(id) = owner {
+                    self.feed(id, input, &mut events, io);
+                }
             }
             Input::Turn { work, .. } => match *work {},
             Input::Accepted { .. } | Input::Datagram { .. } | Input::Durable { .. } | Input::Terminate => {
                 panic!("an input of the client reached its cluster: {input:?}")
             }
-        };
-        for id in fed {
-            let Some(node) = self.nodes.get_mut(&id) else { continue };
-            for event in io.lend(|io| node.link.handle(input.clone(), io)) {
-                self.on_link(id, event, &mut events, io);
-            }
         }
         self.dial_wanted(io);
         events
+    }
+
+    fn feed(&mut self, id: NodeId, input: InputOf<Link>, events: &mut Vec<ClusterEvent>, io: &mut Io<'_, KafkaClient>) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(event) = io.lend(|io| node.link.handle(input, io)) {
+            self.on_link(id, event, events, io);
+        }
     }
 
     fn on_link(&mut self, id: NodeId, event: LinkEvent, events: &mut Vec<ClusterEvent>, io: &mut Io<'_, KafkaClient>) {
@@ -388,12 +399,16 @@ impl Cluster {
 
     /// When it next wants to be woken; later than `now`, as what is due now was done.
     pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let wants_refresh = self.refresh_at().is_some_and(|at| at <= now);
-        let nodes = self.nodes.iter().flat_map(|(&id, node)| {
-            let wants_dial = node.is_wanted || (wants_refresh && self.may_ask(id));
-            [node.link.next_wake(), Some(node.not_before).filter(|_| wants_dial && node.link.is_down())]
-        });
-        nodes.chain([self.refresh_at()]).flatten().filter(|&at| at > now).min()
+        let later = |wake: Option<Instant>| wake.filter(|&at| at > now);
+        let refresh = self.refresh_at();
+        let wants_refresh = refresh.is_some_and(|at| at <= now);
+        let mut earliest = later(refresh);
+        for (&id, node) in &self.nodes {
+            let wants_dial = node.link.is_down() && (node.is_wanted || (wants_refresh && self.may_ask(id)));
+            let dial = Some(node.not_before).filter(|_| wants_dial);
+            earliest = Instant::earliest([earliest, later(node.link.next_wake()), later(dial)]);
+        }
+        earliest
     }
 
     pub(crate) fn check_invariants(&self) {

@@ -228,9 +228,14 @@ impl Role for Consumer {
         }
         self.cluster.pump(io);
         let commit = Some(self.next_commit).filter(|_| !self.life.is_terminating());
-        let own = [self.cluster.next_wake(now), self.session.next_wake(), self.life.next_wake(now), commit];
-        let fetcher = self.fetcher.next_wake(now);
-        self.wake = own.into_iter().chain([fetcher]).flatten().filter(|&at| at > now).min();
+        let later = |wake: Option<Instant>| wake.filter(|&at| at > now);
+        self.wake = Instant::earliest([
+            later(commit),
+            later(self.session.next_wake()),
+            self.cluster.next_wake(now),
+            self.life.next_wake(now),
+            self.fetcher.next_wake(now),
+        ]);
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -1,10 +1,11 @@
 //! A fetch session as its client keeps it (KIP-227; kafka-broker.md §5.6): what the broker remembers is not sent again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kafkawire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
-use kafkawire::messages::{FetchRequest, FetchResponse};
-use kafkawire::{ErrorCode, LeaderEpoch, Offset, Topic};
+use kafkawire::messages::{FetchRequest, FetchResponse, TopicName};
+use kafkawire::{ErrorCode, LeaderEpoch, Offset};
 
 /// The epoch of a request that begins a session.
 const INITIAL_EPOCH: i32 = 0;
@@ -36,12 +37,17 @@ pub(crate) struct FetchSession {
     /// The epoch of the next request; 0 begins a session, and ends the one with `id` if there is one.
     next_epoch: i32,
     /// What the broker remembers, and the request in flight tells it.
-    partitions: BTreeMap<i32, Wanted>,
+    partitions: Arc<BTreeMap<i32, Wanted>>,
 }
 
 impl FetchSession {
     /// Fills in what is asked: everything when a session begins, then only what changed.
-    pub(crate) fn ask(&mut self, topic: &Topic, wanted: BTreeMap<i32, Wanted>, request: FetchRequest) -> FetchRequest {
+    pub(crate) fn ask(
+        &mut self,
+        topic: &TopicName,
+        wanted: &Arc<BTreeMap<i32, Wanted>>,
+        request: FetchRequest,
+    ) -> FetchRequest {
         let is_full = self.next_epoch == INITIAL_EPOCH;
         let changed = wanted.iter().filter(|&(partition, now)| is_full || self.partitions.get(partition) != Some(now));
         let changed: Vec<FetchPartition> = changed.map(|(&partition, &now)| now.wire(partition)).collect();
@@ -50,13 +56,13 @@ impl FetchSession {
         } else {
             self.partitions.keys().copied().filter(|partition| !wanted.contains_key(partition)).collect()
         };
-        self.partitions = wanted;
+        self.partitions = Arc::clone(wanted);
         let mut request = request.with_session_id(self.id).with_session_epoch(self.next_epoch);
         if !changed.is_empty() {
-            request.topics = vec![FetchTopic::default().with_topic(topic.wire()).with_partitions(changed)];
+            request.topics = vec![FetchTopic::default().with_topic(topic.clone()).with_partitions(changed)];
         }
         if !forgotten.is_empty() {
-            let forgotten = ForgottenTopic::default().with_topic(topic.wire()).with_partitions(forgotten);
+            let forgotten = ForgottenTopic::default().with_topic(topic.clone()).with_partitions(forgotten);
             request.forgotten_topics_data = vec![forgotten];
         }
         request
@@ -99,16 +105,18 @@ impl FetchSession {
 
 #[cfg(test)]
 mod tests {
+    use kafkawire::Topic;
+
     use super::*;
 
-    fn wanted(offsets: &[(i32, i64)]) -> BTreeMap<i32, Wanted> {
+    fn wanted(offsets: &[(i32, i64)]) -> Arc<BTreeMap<i32, Wanted>> {
         let of = |offset| Wanted { offset: Offset(offset), leader_epoch: Some(LeaderEpoch(1)), max_bytes: 100 };
-        offsets.iter().map(|&(partition, offset)| (partition, of(offset))).collect()
+        Arc::new(offsets.iter().map(|&(partition, offset)| (partition, of(offset))).collect())
     }
 
     /// Session id, epoch, partitions with offsets, forgotten partitions.
     fn asked(session: &mut FetchSession, offsets: &[(i32, i64)]) -> (i32, i32, Vec<(i32, i64)>, Vec<i32>) {
-        let request = session.ask(&Topic::from("t"), wanted(offsets), FetchRequest::default());
+        let request = session.ask(&Topic::from("t").wire(), &wanted(offsets), FetchRequest::default());
         let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
         let partitions = partitions.map(|partition| (partition.partition, partition.fetch_offset)).collect();
         let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| topic.partitions.clone()).collect();

@@ -21,7 +21,7 @@ use kafkawire::messages::list_offsets_request::{ListOffsetsPartition, ListOffset
 use kafkawire::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafkawire::messages::{
     FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse,
+    OffsetForLeaderEpochResponse, TopicName,
 };
 use kafkawire::{
     BrokerId, Correlation, ErrorCode, LeaderEpoch, Offset, Request, Response, Topic, TopicPartition, batches,
@@ -98,7 +98,7 @@ struct Reading {
 /// What was asked and not answered.
 #[derive(Clone, Debug)]
 enum Flight {
-    Fetch { sent: Instant, wanted: BTreeMap<i32, Wanted> },
+    Fetch { sent: Instant, wanted: Arc<BTreeMap<i32, Wanted>> },
     Reset { partitions: BTreeSet<i32> },
     Validate { positions: BTreeMap<i32, (Offset, LeaderEpoch)> },
 }
@@ -107,7 +107,13 @@ enum Flight {
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     config: Arc<FetcherConfig>,
+    /// The topic's name as messages carry it.
+    wire_topic: TopicName,
     readings: BTreeMap<i32, Reading>,
+    /// The version of the metadata whose leaders every reading has; none if a reading is new.
+    followed: Option<u64>,
+    /// No partition rests after that.
+    rests_until: Instant,
     flights: BTreeMap<(NodeId, Correlation), Flight>,
     sessions: BTreeMap<BrokerId, FetchSession>,
 }
@@ -115,8 +121,11 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     pub(crate) fn new(config: FetcherConfig) -> Self {
         Self {
+            wire_topic: config.topic.wire(),
             config: Arc::new(config),
             readings: BTreeMap::new(),
+            followed: None,
+            rests_until: Instant::ZERO,
             flights: BTreeMap::new(),
             sessions: BTreeMap::new(),
         }
@@ -136,6 +145,7 @@ impl Fetcher {
         };
         let before = self.readings.insert(partition, reading);
         assert!(before.is_none(), "a partition is assigned once");
+        self.followed = None;
     }
 
     /// Stops reading; what is in flight will not count.
@@ -221,7 +231,7 @@ impl Fetcher {
                 {
                     session.on_lost();
                 }
-                wanted.into_keys().collect()
+                wanted.keys().copied().collect()
             }
             Flight::Reset { partitions } => partitions.into_iter().collect(),
             Flight::Validate { positions } => positions.into_keys().collect(),
@@ -235,6 +245,7 @@ impl Fetcher {
     fn rest(&mut self, partition: i32, error: ErrorCode, io: &Io<'_, KafkaClient>) {
         if let Some(reading) = self.readings.get_mut(&partition) {
             reading.not_before = io.now() + self.config.backoff;
+            self.rests_until = self.rests_until.max(reading.not_before);
             reading.trouble = Some(error);
             reading.at_end = None;
         }
@@ -243,15 +254,16 @@ impl Fetcher {
     /// Asks whatever can be asked.
     pub(crate) fn pump(&mut self, cluster: &mut Cluster, io: &mut Io<'_, KafkaClient>) {
         self.follow_leaders(cluster);
-        let mut due: BTreeMap<BrokerId, BTreeSet<i32>> = BTreeMap::new();
+        // Most of the time everything is asked: then this is all there is to do.
+        let fetching = self.fetching();
+        let mut due: BTreeMap<BrokerId, Vec<i32>> = BTreeMap::new();
         for (&partition, reading) in &self.readings {
             if reading.not_before > io.now() {
                 continue;
             }
             match reading.leader.leader {
-                Some(leader) => {
-                    due.entry(leader).or_default().insert(partition);
-                }
+                Some(leader) if reading.phase == Phase::Fetching && fetching.contains(&leader) => {}
+                Some(leader) => due.entry(leader).or_default().push(partition),
                 None => cluster.request_refresh(),
             }
         }
@@ -260,11 +272,25 @@ impl Fetcher {
         }
     }
 
+    /// The brokers that a fetch is outstanding at.
+    fn fetching(&self) -> Vec<BrokerId> {
+        let fetches = self.flights.iter().filter(|(_, flight)| flight.is_fetch());
+        let brokers = fetches.filter_map(|(&(node, _), _)| match node {
+            NodeId::Broker(broker) => Some(broker),
+            NodeId::Bootstrap(_) => None,
+        });
+        brokers.collect()
+    }
+
     /// Takes over leaders from the metadata. The position of a consumer that knows the epoch of what it read is validated
     /// against the log of the new leader before anything is fetched from it.
     fn follow_leaders(&mut self, cluster: &Cluster) {
+        let metadata = cluster.metadata();
+        if self.followed.replace(metadata.version()) == Some(metadata.version()) {
+            return;
+        }
         for (&partition, reading) in &mut self.readings {
-            let leader = cluster.metadata().leader(&self.config.topic, partition);
+            let leader = metadata.leader(&self.config.topic, partition);
             if leader == reading.leader {
                 continue;
             }
@@ -276,15 +302,9 @@ impl Fetcher {
         }
     }
 
-    fn ask(
-        &mut self,
-        broker: BrokerId,
-        partitions: &BTreeSet<i32>,
-        cluster: &mut Cluster,
-        io: &mut Io<'_, KafkaClient>,
-    ) {
+    fn ask(&mut self, broker: BrokerId, partitions: &[i32], cluster: &mut Cluster, io: &mut Io<'_, KafkaClient>) {
         let node = NodeId::Broker(broker);
-        let asked: BTreeSet<i32> = self.flights.values().flat_map(Flight::questions).collect();
+        let asked: Vec<i32> = self.flights.values().flat_map(Flight::questions).collect();
         let idle = partitions.iter().copied().filter(|partition| !asked.contains(partition));
         let (mut resets, mut validations, mut fetches) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         for partition in idle {
@@ -314,7 +334,7 @@ impl Fetcher {
         }
         let is_fetching = self.flights.iter().any(|(&(at, _), flight)| at == node && flight.is_fetch());
         if !fetches.is_empty() && !is_fetching && cluster.is_ready(node, io) {
-            self.fetch(node, broker, fetches, cluster, io);
+            self.fetch(node, broker, Arc::new(fetches), cluster, io);
         }
     }
 
@@ -322,7 +342,7 @@ impl Fetcher {
         &mut self,
         node: NodeId,
         broker: BrokerId,
-        wanted: BTreeMap<i32, Wanted>,
+        wanted: Arc<BTreeMap<i32, Wanted>>,
         cluster: &mut Cluster,
         io: &mut Io<'_, KafkaClient>,
     ) {
@@ -334,11 +354,11 @@ impl Fetcher {
         let request = match self.config.style {
             Style::Java => {
                 let session = self.sessions.entry(broker).or_default();
-                session.ask(&self.config.topic, wanted.clone(), request)
+                session.ask(&self.wire_topic, &wanted, request)
             }
             Style::Old => {
                 let partitions = wanted.iter().map(|(&partition, wanted)| wanted.wire(partition)).collect();
-                let topic = FetchTopic::default().with_topic(self.config.topic.wire()).with_partitions(partitions);
+                let topic = FetchTopic::default().with_topic(self.wire_topic.clone()).with_partitions(partitions);
                 request.with_topics(vec![topic])
             }
         };
@@ -363,11 +383,11 @@ impl Fetcher {
                 return;
             }
         }
-        let mut answered = BTreeSet::new();
+        let mut answered = Vec::with_capacity(wanted.len());
         for data in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let partition = data.partition_index;
             let Some(wanted) = wanted.get(&partition) else { continue };
-            answered.insert(partition);
+            answered.push(partition);
             if self.is_still_wanted(partition, *wanted) {
                 self.on_partition(partition, sent, data, cluster, io);
             }
@@ -493,7 +513,7 @@ impl Fetcher {
                 .with_current_leader_epoch(epoch.map_or(-1, |epoch| epoch.0))
                 .with_timestamp(timestamp)
         });
-        let topic = ListOffsetsTopic::default().with_name(self.config.topic.wire()).with_partitions(asked.collect());
+        let topic = ListOffsetsTopic::default().with_name(self.wire_topic.clone()).with_partitions(asked.collect());
         let request = ListOffsetsRequest::default().with_replica_id(CONSUMER.wire()).with_topics(vec![topic]);
         let correlation = cluster.send(node, Request::ListOffsets(Arc::new(request)), io);
         self.flights.insert((node, correlation), Flight::Reset { partitions });
@@ -562,7 +582,7 @@ impl Fetcher {
                 .with_leader_epoch(epoch.0)
         });
         let topic =
-            OffsetForLeaderTopic::default().with_topic(self.config.topic.wire()).with_partitions(asked.collect());
+            OffsetForLeaderTopic::default().with_topic(self.wire_topic.clone()).with_partitions(asked.collect());
         let request = OffsetForLeaderEpochRequest::default().with_replica_id(CONSUMER.wire()).with_topics(vec![topic]);
         let correlation = cluster.send(node, Request::OffsetForLeaderEpoch(Arc::new(request)), io);
         self.flights.insert((node, correlation), Flight::Validate { positions });
@@ -601,6 +621,9 @@ impl Fetcher {
 
     /// When a partition has rested enough.
     pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        if self.rests_until <= now {
+            return None;
+        }
         self.readings.values().map(|reading| reading.not_before).filter(|&at| at > now).min()
     }
 

@@ -146,6 +146,6 @@ impl Life {
             Probe::At(at) => Some(at),
             Probe::Absent | Probe::Trying | Probe::Succeeded => None,
         };
-        [self.stop_at, probe].into_iter().flatten().filter(|&at| at > now).min()
+        Instant::earliest([self.stop_at.filter(|&at| at > now), probe.filter(|&at| at > now)])
     }
 }

@@ -35,9 +35,16 @@ pub(crate) struct Metadata {
     topics: BTreeMap<Topic, BTreeMap<i32, LeaderAndEpoch>>,
     /// The newest epoch anybody named, kept although the topic may vanish from a response.
     newest: BTreeMap<TopicPartition, LeaderEpoch>,
+    /// How often brokers and leaders were learned, for whoever keeps something that follows from them.
+    version: u64,
 }
 
 impl Metadata {
+    /// Another one whenever brokers or leaders may be others than before.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) const fn brokers(&self) -> &BTreeMap<BrokerId, Address> {
         &self.brokers
     }
@@ -62,6 +69,7 @@ impl Metadata {
         topic: &Topic,
         leaders: BTreeMap<i32, LeaderAndEpoch>,
     ) {
+        self.version += 1;
         self.brokers = brokers;
         self.topics.insert(topic.clone(), leaders);
     }
@@ -78,6 +86,7 @@ impl Metadata {
     /// Takes a response that names at least one broker.
     pub(crate) fn update(&mut self, response: &MetadataResponse, hosts: &Hosts) -> Updated {
         assert!(!response.brokers.is_empty(), "a response without brokers is not believed");
+        self.version += 1;
         let mut updated = Updated::default();
         let resolved = response.brokers.iter().filter_map(|broker| {
             let address = hosts.resolve(&broker.host, broker.port)?;

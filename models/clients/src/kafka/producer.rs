@@ -22,6 +22,7 @@ mod sender;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kafkawire::messages::TopicName;
 use kafkawire::{BrokerId, Link, Topic, TopicPartition};
 use machine::disk::DiskError;
 use machine::{Digest, EndId, Input, InputOf, Instant, Io, Span, Ticket};
@@ -53,16 +54,28 @@ struct Blocked {
     until: Instant,
 }
 
+/// The partitions that records may go to, as a version of the metadata has them.
+#[derive(Clone, Debug, Default)]
+struct Candidates {
+    version: Option<u64>,
+    all: Vec<i32>,
+    /// Those that have a leader.
+    available: Vec<i32>,
+}
+
 /// A producer.
 #[derive(Clone, Debug)]
 pub(crate) struct Producer {
     image: Arc<ProducerImage>,
+    /// The topic's name as messages carry it.
+    wire_topic: TopicName,
     life: Life,
     incarnation: Incarnation,
     cluster: Cluster,
     /// Of a producer that watches ZooKeeper.
     watch: Option<BrokerWatch>,
     pace: Pace,
+    candidates: Arc<Candidates>,
     sticky: Sticky,
     accumulator: Accumulator,
     in_flight: InFlight,
@@ -100,12 +113,14 @@ impl Producer {
             cluster: Cluster::new(&image.work, config),
             watch,
             pace: Pace::new(image.rate_per_second),
+            candidates: Arc::default(),
             sticky: Sticky::default(),
             accumulator: Accumulator::new(image),
             in_flight: InFlight::default(),
             blocked: None,
             brokers_told: None,
             wake: None,
+            wire_topic: image.topic.wire(),
             image: Arc::clone(image),
         }
     }
@@ -127,8 +142,17 @@ impl Producer {
         }
     }
 
-    /// The partitions records may go to, and those of them that have a leader; none before the topic is known.
-    fn candidates(&self) -> (Vec<i32>, Vec<i32>) {
+    /// The partitions records may go to; none before the topic is known.
+    fn candidates(&mut self) -> Arc<Candidates> {
+        let version = self.cluster.metadata().version();
+        if self.candidates.version != Some(version) {
+            let (all, available) = self.find_candidates();
+            self.candidates = Arc::new(Candidates { version: Some(version), all, available });
+        }
+        Arc::clone(&self.candidates)
+    }
+
+    fn find_candidates(&self) -> (Vec<i32>, Vec<i32>) {
         let Some(partitions) = self.cluster.metadata().topic(self.topic()) else { return (Vec::new(), Vec::new()) };
         let has_leader = |known: &LeaderAndEpoch| known.leader.is_some_and(|leader| self.may_use(leader));
         let available: Vec<i32> =
@@ -172,7 +196,8 @@ impl Producer {
     /// Gives a record its partition and appends it to the accumulator; false if the topic's partitions are not known, or
     /// memory is short.
     fn try_append(&mut self, number: u64, is_probe: bool, io: &mut Io<'_, KafkaClient>) -> bool {
-        let (all, available) = self.candidates();
+        let candidates = self.candidates();
+        let Candidates { all, available, .. } = &*candidates;
         if all.is_empty() {
             self.cluster.request_refresh();
             return false;
@@ -195,14 +220,18 @@ impl Producer {
                 self.record(id, Some(key), all[partition_of_key(key.as_bytes(), all.len())], is_probe)
             }
             (Balance::FixedBroker(_) | Balance::Metadata, None) => {
-                let current = self.sticky.current(&all, &available, io);
-                let record = self.record(id, None, current, is_probe);
-                if self.accumulator.fits_last(current, &record.1) {
-                    record
+                let current = self.sticky.current(all, available, io);
+                // Without a batch there is nothing to fit, and no need to know how large the record is.
+                let fitting = if self.accumulator.has_batch(current) {
+                    let record = self.record(id, None, current, is_probe);
+                    Some(record).filter(|(_, record)| self.accumulator.fits_last(current, record))
                 } else {
-                    let next = self.sticky.on_new_batch(current, &all, &available, io);
+                    None
+                };
+                fitting.unwrap_or_else(|| {
+                    let next = self.sticky.on_new_batch(current, all, available, io);
                     self.record(id, None, next, is_probe)
-                }
+                })
             }
         };
         io.state(KafkaWorkFact::RecordSent {
@@ -373,9 +402,15 @@ impl Producer {
     fn earliest(&self, now: Instant) -> Option<Instant> {
         let session = self.watch.as_ref().and_then(|watch| watch.session.next_wake());
         let blocked = self.blocked.as_ref().map(|blocked| blocked.until);
-        let own = [self.cluster.next_wake(now), session, self.life.next_wake(now), self.sender_wake(now)];
-        let pace = self.pace.next();
-        own.into_iter().chain([pace, blocked]).flatten().filter(|&at| at > now).min()
+        let later = |wake: Option<Instant>| wake.filter(|&at| at > now);
+        Instant::earliest([
+            later(session),
+            later(blocked),
+            later(self.pace.next()),
+            self.cluster.next_wake(now),
+            self.life.next_wake(now),
+            self.sender_wake(now),
+        ])
     }
 }
 

@@ -3,6 +3,8 @@
 //! `client:number` as text, so that a dump of a log can be read; behind it a check field over identity, topic and partition;
 //! behind that padding up to the length the workload asks for.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use kafkawire::{Topic, TopicPartition};
 use machine::Digest;
@@ -11,6 +13,9 @@ use super::RecordId;
 
 /// Hexadecimal digits of the check field.
 const CHECK_LEN: usize = 16;
+
+/// Bytes that identity and check field have room in; they may take more.
+const IDENTITY_ROOM: usize = 40;
 
 /// Why a value is not one that a producer wrote to that partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +29,9 @@ pub enum UnreadableRecord {
 /// The value of a record: at least `len` bytes.
 #[must_use]
 pub fn encode_value(record: RecordId, at: &TopicPartition, len: usize) -> Bytes {
-    let mut text = format!("{record}/{:016x}/", check(record, &at.topic, at.partition));
+    let mut text = String::with_capacity(len.max(IDENTITY_ROOM));
+    write!(text, "{record}/{:016x}/", check(record, &at.topic, at.partition))
+        .expect("text can be appended to a string");
     let padding = len.saturating_sub(text.len());
     text.extend(std::iter::repeat_n('.', padding));
     Bytes::from(text)

@@ -44,7 +44,7 @@ impl LogManager {
     pub fn shutdown<V: Vocabulary>(&mut self, io: &mut Io<'_, V>) -> Result<bool, DiskError> {
         assert_eq!(self.shutdown, Shutdown::No, "a log dir is closed once");
         self.shutdown = Shutdown::Flushing;
-        let logs: Vec<_> = self.logs.keys().cloned().collect();
+        let logs: Vec<_> = self.iter().map(|(tp, _)| tp.clone()).collect();
         for tp in &logs {
             let mut log = self.log_mut(tp).expect("the log was just listed");
             log.log.active.complete_time_index(io.disk())?;

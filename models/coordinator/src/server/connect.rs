@@ -9,6 +9,7 @@ use super::connection::Phase;
 use super::request::{Ask, Owner, Request};
 use super::session_tracker::{Tracking, span_of_ms};
 use super::{Server, ServerEvent, Serving, Stores};
+use crate::defect::Defect;
 use crate::{Coordinator, CoordinatorMark, Fact};
 
 impl Server {
@@ -20,7 +21,8 @@ impl Server {
         stores: &mut Stores<'_>,
         io: &mut Io<'_, Coordinator>,
     ) {
-        if request.last_zxid_seen > stores.db.last_processed() {
+        let takes_anybody = self.config.defects.has(Defect::AcceptsClientsAhead);
+        if request.last_zxid_seen > stores.db.last_processed() && !takes_anybody {
             // It must find a server that has seen as much: no answer, or it would take its session for lost.
             io.reach(CoordinatorMark::ClientAheadOfServer);
             self.close_connection(end, io);

@@ -104,6 +104,12 @@ impl Connections {
         self.by_end.keys().copied()
     }
 
+    /// The connections that asked for a session, with the client's host and the session.
+    pub(super) fn with_session(&self) -> impl Iterator<Item = (EndId, HostId, SessionId)> {
+        let all = self.by_end.iter().map(|(&end, connection)| (end, connection.peer, connection.session));
+        all.filter(|(_, _, session)| !session.is_zero())
+    }
+
     /// Number of connections.
     pub(super) fn len(&self) -> usize {
         self.by_end.len()

@@ -6,6 +6,7 @@ use jute::op::{EventType, KeeperState};
 use machine::{EndId, Io};
 
 use super::Server;
+use crate::defect::Defect;
 use crate::tree::{DataTree, TreeEvent};
 use crate::watch::WatchKind;
 use crate::{Coordinator, CoordinatorMark, Fact};
@@ -51,11 +52,13 @@ impl Server {
         if !self.connections.contains(end) {
             return; // Neither told nor watched: nothing would remove the watch (ZOOKEEPER-1382).
         }
+        let catches_up = !self.config.defects.has(Defect::NoCatchUp);
         let seen = request.relative_zxid;
+        let missed_since = |zxid: Zxid| catches_up && zxid > seen;
         for path in &request.data_watches {
             let missed = match tree.node(path) {
                 None => Some(EventType::NodeDeleted),
-                Some(node) => (node.stat().mzxid > seen).then_some(EventType::NodeDataChanged),
+                Some(node) => missed_since(node.stat().mzxid).then_some(EventType::NodeDataChanged),
             };
             self.catch_up_or_watch(end, WatchKind::Data, path, missed, io);
         }
@@ -67,7 +70,7 @@ impl Server {
         for path in &request.child_watches {
             let missed = match tree.node(path) {
                 None => Some(EventType::NodeDeleted),
-                Some(node) => (node.stat().pzxid > seen).then_some(EventType::NodeChildrenChanged),
+                Some(node) => missed_since(node.stat().pzxid).then_some(EventType::NodeChildrenChanged),
             };
             self.catch_up_or_watch(end, WatchKind::Child, path, missed, io);
         }

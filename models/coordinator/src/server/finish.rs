@@ -12,6 +12,7 @@ use machine::{EndId, Io};
 use super::request::{Ask, Proposal, Request};
 use super::session_tracker::Tracking;
 use super::{Server, ServerEvent, Stores};
+use crate::defect::Defect;
 use crate::tree::OpResult;
 use crate::{Coordinator, Fact};
 
@@ -29,7 +30,21 @@ enum Outcome {
 impl Server {
     /// `processRequest`: a txn is applied whoever asked for it, then this server's own client is answered.
     pub(super) fn finish(&mut self, request: Request, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
+        let late = std::mem::take(&mut self.late_watches);
         let result = request.proposal.as_ref().map(|proposal| self.apply(proposal, stores, io));
+        self.answer(request, result, stores, io);
+        for (events, zxid) in late {
+            self.fire_watches(&events, zxid, io);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        request: Request,
+        result: Option<OpResult>,
+        stores: &mut Stores<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
         let Some(end) = request.client else {
             if request.op() == OpCode::CloseSession
                 && let Some(end) = self.connections.of_session(request.session)
@@ -72,7 +87,11 @@ impl Server {
         let was_known = stores.db.sessions().contains_key(&session);
         let applied = stores.db.process_entry(&proposal.entry);
         // While the txn is being applied: whoever sees its effect in a reply has been told before.
-        self.fire_watches(&applied.events, zxid, io);
+        if self.config.defects.has(Defect::LateWatches) {
+            self.late_watches.push((applied.events, zxid));
+        } else {
+            self.fire_watches(&applied.events, zxid, io);
+        }
         self.prep.changes.applied(zxid);
         stores.db.add_committed(zxid, proposal.bytes.clone());
         let tree_digest = stores.db.digest();

@@ -17,6 +17,7 @@ use super::change::OutstandingChanges;
 use super::request::Owner;
 use super::session_tracker::SessionTracker;
 use crate::config::ServerConfig;
+use crate::defect::Defect;
 use crate::tree::{CONFIG, QUOTA, ZOOKEEPER};
 use crate::{CoordinatorMark, Database};
 
@@ -172,7 +173,8 @@ impl Preparation<'_> {
         self.check_session()?;
         validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut node = (*self.changes.node(&request.path, self.db)?).clone();
-        if !request.version.admits(node.stat.version) {
+        let is_retry = self.config.defects.has(Defect::ForgivesRetries) && request.version.next() == node.stat.version;
+        if !request.version.admits(node.stat.version) && !is_retry {
             return Err(ErrorCode::BadVersion);
         }
         let version = node.stat.version.next();
@@ -197,6 +199,7 @@ impl Preparation<'_> {
 
     /// §5.6: later operations see what earlier ones did; if one fails, nothing happened. Returns why.
     pub(super) fn multi(&mut self, request: &MultiRequest) -> (Txn, Option<ErrorCode>) {
+        let is_torn = self.config.defects.has(Defect::TornMulti);
         let before = self.changes.savepoint();
         let mut failure = None;
         let mut txns = Vec::with_capacity(request.ops.len());
@@ -220,6 +223,17 @@ impl Preparation<'_> {
                 }
                 Txn::Error(ErrorTxn { err })
             }));
+        }
+        if is_torn && failure.is_some() {
+            // What succeeded is applied: in the place of what did not there are checks, which do nothing.
+            let parts = txns.into_iter().zip(&request.ops).map(|(txn, op)| {
+                if matches!(txn, Txn::Error(_)) {
+                    Txn::Check(CheckVersionTxn { path: op.path().to_owned(), version: Version::ANY })
+                } else {
+                    txn
+                }
+            });
+            return (Txn::Multi(parts.collect()), None);
         }
         if failure.is_some() {
             self.changes.roll_back(before);

@@ -142,6 +142,7 @@ pub struct Replay {
 /// # Errors
 /// See [`LogError`].
 pub fn fast_forward(disk: &mut dyn Disk, config: &ServerConfig, database: &mut Database) -> Result<Replay, LogError> {
+    database.switch_on(&config.defects);
     let mut log = LogReader::after(disk, config, database.last_processed());
     let mut replayed = 0;
     while let Some(entry) = log.next(disk)? {

@@ -13,6 +13,7 @@ use super::layout::snapshot_path;
 use super::snapshot::{Encoder, NO_DIGEST, SnapshotTrailers};
 use crate::config::ServerConfig;
 use crate::database::Database;
+use crate::defect::Defect;
 
 /// How a snapshot reaches the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +64,7 @@ impl SnapshotWriter {
             durability,
             path: snapshot_path(&config.data_dir, zxid),
             file: None,
-            content: Content::begin(database, trailers(config)),
+            content: Content::begin(database, trailers(config), config.defects.has(Defect::SnapshotLacksSession)),
             ended_at: zxid,
         }
     }
@@ -135,9 +136,10 @@ impl SnapshotWriter {
 }
 
 impl Content {
-    fn begin(database: &Database, trailers: SnapshotTrailers) -> Self {
+    fn begin(database: &Database, trailers: SnapshotTrailers, lacks_one: bool) -> Self {
         let mut encoder = Encoder::new();
-        let sessions = database.sessions().iter().map(|(&session, &timeout_ms)| (session, timeout_ms));
+        let listed = database.sessions().len().saturating_sub(usize::from(lacks_one));
+        let sessions = database.sessions().iter().take(listed).map(|(&session, &timeout_ms)| (session, timeout_ms));
         encoder.begin(sessions, database.tree().acls().iter());
         Self { trailers, encoder, pending: vec![String::new()], is_complete: false }
     }
@@ -173,7 +175,7 @@ impl Content {
 /// Returns the snapshot of this instant, as a leader sends it after SNAP (zookeeper.md §3.4).
 #[must_use]
 pub fn serialize_snapshot(database: &Database, config: &ServerConfig) -> Bytes {
-    Bytes::from(Content::begin(database, trailers(config)).step(database, usize::MAX))
+    Bytes::from(Content::begin(database, trailers(config), false).step(database, usize::MAX))
 }
 
 fn trailers(config: &ServerConfig) -> SnapshotTrailers {

@@ -12,6 +12,7 @@ use super::layout::{log_files, snapshot_files};
 use super::log_reader::{LogError, LogReader};
 use super::recovery::{Recovered, RefuseToStart, read_snapshot, restore};
 use crate::config::ServerConfig;
+use crate::defect::Defect;
 
 /// Why a learner cannot follow a TRUNC; the real server exits with status 13.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,7 +76,8 @@ pub fn truncate(disk: &mut dyn Disk, config: &ServerConfig, zxid: Zxid) -> Resul
     let recovered = restore(disk, config)?;
     let last = recovered.database.last_processed();
     assert!(last <= zxid, "{last} is still there after truncation to {zxid}");
-    if last < zxid {
+    // ZOOKEEPER-1156: nobody looked where the history ended then.
+    if last < zxid && !config.defects.has(Defect::TruncOneExtra) {
         return Err(TruncateError::HistoryEndsBefore { last, zxid });
     }
     Ok(Truncation { recovered, cut, files_removed: newer.len() })
@@ -87,7 +89,8 @@ fn cut_log(disk: &mut dyn Disk, config: &ServerConfig, zxid: Zxid) -> Result<Opt
     let mut log = LogReader::open(disk, config, zxid);
     while let Some(entry) = log.next(disk)? {
         if entry.zxid >= zxid {
-            let keep = if entry.zxid == zxid { entry.end } else { entry.offset };
+            let keeps_it = entry.zxid == zxid && !config.defects.has(Defect::TruncOneExtra);
+            let keep = if keeps_it { entry.end } else { entry.offset };
             let file = disk.open(&entry.file)?;
             disk.set_len(file, keep)?;
             return Ok(Some(file));

@@ -25,6 +25,7 @@ use super::ZabWork;
 use super::learner_handler::{INBOX_MAX, LearnerHandler, Phase, StateSummary};
 use super::parts::Parts;
 use super::proposals::Proposals;
+use crate::defect::Defect;
 use crate::server::Serving;
 use crate::store::{Durability, EpochFile};
 use crate::work::MAIN;
@@ -111,7 +112,7 @@ impl Leader {
             connecting: BTreeSet::new(),
             epoch: PeerEpoch::ZERO,
             epoch_settled: false,
-            summary: StateSummary { current_epoch: parts.epochs.current(), last_zxid: parts.db.last_processed() },
+            summary: StateSummary { current_epoch: parts.current_epoch(), last_zxid: parts.db.last_processed() },
             electing: BTreeSet::new(),
             election_finished: false,
             new_leader_acks: BTreeSet::new(),
@@ -155,7 +156,7 @@ impl Leader {
     pub(super) fn on_lead(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) -> Result<(), StepDown> {
         assert_eq!(self.stage, Stage::Loading, "a leader starts once");
         self.stage = Stage::WaitEpoch { deadline: io.now() + parts.config.init_time() };
-        self.connect(self.me, parts.epochs.accepted(), parts, io)
+        self.connect(self.me, parts.accepted_epoch(), parts, io)
     }
 
     /// The waiting part of `getEpochToPropose`.
@@ -174,7 +175,10 @@ impl Leader {
             | Stage::WaitNewLeaderAck { .. }
             | Stage::Broadcast { .. } => return Ok(()), // The epoch is chosen: whoever comes later gets it.
         }
-        self.epoch = self.epoch.max(accepted.next());
+        // ZOOKEEPER-335: up to 3.3 a leader heeded only what it had itself.
+        if sid == self.me || !parts.config.defects.has(Defect::NoEpochFiles) {
+            self.epoch = self.epoch.max(accepted.next());
+        }
         if parts.config.members.contains_key(&sid) {
             self.connecting.insert(sid);
         }
@@ -196,7 +200,7 @@ impl Leader {
         match (file, self.stage) {
             (EpochFile::Accepted, Stage::Promising) => {
                 assert_eq!(parts.epochs.accepted(), self.epoch, "the epoch written is the one chosen");
-                io.state(Fact::EpochAccepted { epoch: self.epoch });
+                parts.epochs.state_written(file, parts.config, io);
                 self.epoch_settled = true;
                 self.proposals = Some(Proposals::new(self.epoch.start()));
                 self.stage = Stage::WaitEpochAck { deadline: io.now() + parts.config.init_time() };
@@ -210,7 +214,7 @@ impl Leader {
                 self.after_epoch_ack(parts, io)
             }
             (EpochFile::Current, Stage::Adopting) => {
-                io.state(Fact::EpochCurrent { epoch: self.epoch });
+                parts.epochs.state_written(file, parts.config, io);
                 self.stage = Stage::WaitNewLeaderAck { deadline: io.now() + parts.config.init_time() };
                 self.ack_new_leader(self.me, self.epoch.start(), parts);
                 self.after_new_leader_ack(parts, io);
@@ -247,7 +251,7 @@ impl Leader {
             return Ok(());
         }
         if let Some(summary) = summary {
-            if summary > self.summary {
+            if summary > self.summary && !parts.config.defects.has(Defect::NoEpochFiles) {
                 return Err(Unfit("follower is ahead of the leader"));
             }
             if parts.config.members.contains_key(&sid) {

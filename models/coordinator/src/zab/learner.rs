@@ -278,7 +278,7 @@ impl Learner {
     pub(super) fn on_opened(&mut self, parts: &Parts<'_>, io: &mut Io<'_, Coordinator>) {
         assert!(matches!(self.phase, Phase::Dialing { .. }), "only a dial is answered");
         let info = LearnerInfo { sid: parts.config.myid, protocol_version: LEARNER_PROTOCOL, config_version: 0 };
-        self.write(QuorumPacket::FollowerInfo { accepted_epoch: parts.epochs.accepted(), info }, io);
+        self.write(QuorumPacket::FollowerInfo { accepted_epoch: parts.accepted_epoch(), info }, io);
         self.read_on(Phase::WaitLeaderInfo, io.now());
     }
 
@@ -345,12 +345,12 @@ impl Learner {
     ) -> Result<(), Left> {
         match (file, &self.phase) {
             (EpochFile::Accepted, &Phase::Promising { current_epoch }) => {
-                io.state(Fact::EpochAccepted { epoch: parts.epochs.accepted() });
+                parts.epochs.state_written(file, parts.config, io);
                 self.send_ack_epoch(Some(current_epoch), parts, io);
                 self.read_inbox(parts, io)
             }
             (EpochFile::Current, Phase::Persisting { .. }) => {
-                io.state(Fact::EpochCurrent { epoch: parts.epochs.current() });
+                parts.epochs.state_written(file, parts.config, io);
                 self.defer_persist(io);
                 Ok(())
             }
@@ -445,7 +445,7 @@ impl Learner {
         let QuorumPacket::LeaderInfo { epoch, .. } = packet else {
             return Err(Left::Leader("first packet of the leader is no LEADERINFO"));
         };
-        let accepted = parts.epochs.accepted();
+        let accepted = parts.accepted_epoch();
         self.epoch = Some(epoch);
         if epoch < accepted {
             return Err(Left::Leader("the leader's epoch is lower than one promised"));
@@ -455,7 +455,7 @@ impl Learner {
             self.send_ack_epoch(None, parts, io);
             return Ok(());
         }
-        let current_epoch = parts.epochs.current();
+        let current_epoch = parts.current_epoch();
         self.phase = Phase::Promising { current_epoch };
         parts
             .epochs

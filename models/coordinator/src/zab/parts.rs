@@ -1,13 +1,14 @@
 //! What the main loop works with, lent for one step.
 
 use bytes::Bytes;
-use jute::{SessionId, Zxid};
+use jute::{PeerEpoch, SessionId, Zxid};
 use machine::disk::{DiskError, FileId};
 use machine::{Io, Ticket};
 
 use super::peer_epochs::PeerEpochs;
 use crate::config::ServerConfig;
 use crate::database::Database;
+use crate::defect::Defect;
 use crate::election::Election;
 use crate::server::{Committing, Server, Serving, Stores};
 use crate::store::{
@@ -34,6 +35,18 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The highest epoch this server promised. ZOOKEEPER-335: nothing but the log tells of epochs.
+    pub(super) fn accepted_epoch(&self) -> PeerEpoch {
+        let recorded = !self.config.defects.has(Defect::NoEpochFiles);
+        if recorded { self.epochs.accepted() } else { self.db.last_processed().epoch() }
+    }
+
+    /// The epoch of the last leader it was in step with. ZOOKEEPER-335: as [`Parts::accepted_epoch`].
+    pub(super) fn current_epoch(&self) -> PeerEpoch {
+        let recorded = !self.config.defects.has(Defect::NoEpochFiles);
+        if recorded { self.epochs.current() } else { self.db.last_processed().epoch() }
+    }
+
     /// Writes the tree out at once; a synced snapshot must still be synced and published.
     ///
     /// # Errors
@@ -64,7 +77,7 @@ impl Parts<'_> {
         let Ok(db) = image.and_then(|image| image.into_database(zxid, self.config.commit_log_count)) else {
             return false;
         };
-        *self.db = db;
+        *self.db = db.with_defects(&self.config.defects);
         true
     }
 
@@ -99,7 +112,7 @@ impl Parts<'_> {
     ) -> Result<(Option<FileId>, bool), TruncateError> {
         self.log.close(io.disk())?;
         let truncation = truncate(io.disk(), self.config, zxid)?;
-        *self.db = truncation.recovered.database;
+        *self.db = truncation.recovered.database.with_defects(&self.config.defects);
         Ok((truncation.cut, truncation.files_removed > 0))
     }
 
@@ -116,7 +129,7 @@ impl Parts<'_> {
         if recovered.torn_tails > 0 {
             io.reach(CoordinatorMark::TornTail);
         }
-        *self.db = recovered.database;
+        *self.db = recovered.database.with_defects(&self.config.defects);
         io.state(Fact::Recovered { zxid: self.db.last_processed(), epoch: self.epochs.current() });
         Ok(())
     }

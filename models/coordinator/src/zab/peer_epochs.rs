@@ -8,10 +8,11 @@ use machine::disk::DiskError;
 use machine::{Io, Ticket};
 
 use super::ZabWork;
-use crate::Coordinator;
 use crate::config::ServerConfig;
+use crate::defect::Defect;
 use crate::store::EpochFile;
 use crate::work::MAIN;
+use crate::{Coordinator, Fact};
 
 /// A write under way.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,14 @@ impl PeerEpochs {
         io: &mut Io<'_, Coordinator>,
     ) -> Result<(), DiskError> {
         assert!(self.write.is_none(), "who writes an epoch waits for it");
+        if config.defects.has(Defect::NoEpochFiles) {
+            match file {
+                EpochFile::Accepted => (self.accepted, self.current) = (epoch, self.current.min(epoch)),
+                EpochFile::Current => self.current = epoch,
+            }
+            io.defer(MAIN, ZabWork::EpochWritten { term, file });
+            return Ok(());
+        }
         let known = match file {
             EpochFile::Accepted => self.accepted,
             EpochFile::Current => self.current,
@@ -84,13 +93,26 @@ impl PeerEpochs {
     ) -> Result<(), DiskError> {
         let Write { file, epoch, term, .. } = self.write.take().expect("the ticket is owned");
         result?;
-        file.finish(config, io.disk())?;
+        if file == EpochFile::Current || !config.defects.has(Defect::PromiseNotPersisted) {
+            file.finish(config, io.disk())?;
+        }
         match file {
             EpochFile::Accepted => self.accepted = epoch,
             EpochFile::Current => self.current = epoch,
         }
         io.defer(MAIN, ZabWork::EpochWritten { term, file });
         Ok(())
+    }
+
+    /// States that a file has its new content.
+    pub(super) fn state_written(&self, file: EpochFile, config: &ServerConfig, io: &mut Io<'_, Coordinator>) {
+        if config.defects.has(Defect::NoEpochFiles) {
+            return; // There is no file.
+        }
+        io.state(match file {
+            EpochFile::Accepted => Fact::EpochAccepted { epoch: self.accepted },
+            EpochFile::Current => Fact::EpochCurrent { epoch: self.current },
+        });
     }
 
     pub(crate) fn check_invariants(&self) {

@@ -7,6 +7,7 @@ use jute::{Sid, Zxid};
 use machine::EndId;
 
 use crate::config::ServerConfig;
+use crate::defect::Defect;
 
 /// A proposal that waits for its quorum.
 #[derive(Clone, Debug)]
@@ -88,7 +89,9 @@ impl Proposals {
         }
         let Some(proposal) = self.outstanding.get_mut(&zxid) else { return Acked::Counted };
         proposal.acks.insert(by);
-        if !config.is_quorum(proposal.acks.iter().copied()) {
+        let half_is_enough =
+            config.defects.has(Defect::HalfIsAQuorum) && proposal.acks.len() >= config.members.len() / 2;
+        if !half_is_enough && !config.is_quorum(proposal.acks.iter().copied()) {
             return Acked::Counted;
         }
         // It is not retried when its predecessor commits: one more ack comes then, since acks of one server are in order.

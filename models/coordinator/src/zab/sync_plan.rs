@@ -53,6 +53,10 @@ pub(super) struct History<'a> {
     pub(super) last_processed: Zxid,
     /// `forceSnapshotSync`.
     pub(super) force_snapshot: bool,
+    /// Whether a txn of the learner's that is not in the committed log is looked for, and cut (ZOOKEEPER-1154).
+    pub(super) cuts_strangers: bool,
+    /// Whether a tail beyond the committed log is cut.
+    pub(super) cuts_tails: bool,
 }
 
 /// Decides for a learner whose last logged txn is `peer`. `log_files` opens the txn log at the file that may hold `peer`; it
@@ -61,7 +65,7 @@ pub(super) fn plan<L>(peer: Zxid, history: History<'_>, log_files: impl FnOnce()
 where
     L: IntoIterator<Item = (Zxid, Bytes)>,
 {
-    let History { committed, committed_log, last_processed, force_snapshot } = history;
+    let History { committed, committed_log, last_processed, force_snapshot, cuts_strangers, cuts_tails } = history;
     let (min, max) = committed.unwrap_or((last_processed, last_processed));
     let snap = SyncPlan { opening: Opening::Snap, txns: Vec::new(), forward_after: last_processed, from_disk: false };
     let agreed = |opening| SyncPlan { opening, ..snap.clone() };
@@ -72,12 +76,13 @@ where
         SyncPlan { forward_after: peer, ..agreed(Opening::Diff(peer)) }
     } else if peer > max && !peer.is_epoch_start() {
         // Everything the learner has above was never committed, or the leader would have it.
-        SyncPlan { forward_after: max, ..agreed(Opening::Trunc(max)) }
+        let opening = if cuts_tails { Opening::Trunc(max) } else { Opening::Diff(max) };
+        SyncPlan { forward_after: max, ..agreed(opening) }
     } else if peer > max {
         // The learner finished its synchronisation with an epoch that has no txn: nothing to cut, nothing to tell it by.
         snap
     } else if peer >= min {
-        let mut queue = Queue::new(peer, max);
+        let mut queue = Queue::new(peer, max, cuts_strangers);
         let forward_after = queue.take_committed(peer, None, committed_log);
         match queue.opening {
             Some(opening) => SyncPlan { opening, txns: queue.txns, forward_after, from_disk: false },
@@ -90,7 +95,7 @@ where
         if log.peek().is_none() {
             return snap;
         }
-        let mut queue = Queue::new(peer, max);
+        let mut queue = Queue::new(peer, max, cuts_strangers);
         let reached = queue.take_committed(peer, Some(min), &mut log);
         if reached < min {
             return snap; // A gap between the log files and the committed log.
@@ -106,14 +111,16 @@ where
 /// What `queueCommittedProposals` builds; `needOpPacket` is "no opening yet".
 struct Queue {
     peer_at_epoch_start: bool,
+    cuts_strangers: bool,
     last_committed: Zxid,
     opening: Option<Opening>,
     txns: Vec<(Zxid, Bytes)>,
 }
 
 impl Queue {
-    const fn new(peer: Zxid, last_committed: Zxid) -> Self {
-        Self { peer_at_epoch_start: peer.is_epoch_start(), last_committed, opening: None, txns: Vec::new() }
+    const fn new(peer: Zxid, last_committed: Zxid, cuts_strangers: bool) -> Self {
+        let peer_at_epoch_start = peer.is_epoch_start();
+        Self { peer_at_epoch_start, cuts_strangers, last_committed, opening: None, txns: Vec::new() }
     }
 
     /// `queueCommitted`: takes what follows `peer`, up to `max` if there is one, and returns the last zxid queued.
@@ -133,7 +140,7 @@ impl Queue {
                     self.opening = Some(Opening::Diff(self.last_committed));
                     continue;
                 }
-                if self.peer_at_epoch_start {
+                if self.peer_at_epoch_start || !self.cuts_strangers {
                     self.opening = Some(Opening::Diff(self.last_committed));
                 } else {
                     // The learner has a txn the leader does not: it may only be cut within one epoch.
@@ -177,6 +184,8 @@ mod tests {
             committed_log: &mut log,
             last_processed: last,
             force_snapshot: false,
+            cuts_strangers: true,
+            cuts_tails: true,
         };
         plan(peer, history, || files.map(txns))
     }
@@ -272,6 +281,8 @@ mod tests {
             committed_log: &mut log,
             last_processed: z(1, 1),
             force_snapshot: true,
+            cuts_strangers: true,
+            cuts_tails: true,
         };
         assert_eq!(plan(z(1, 1), history, || None::<Vec<_>>).opening, Opening::Snap);
     }

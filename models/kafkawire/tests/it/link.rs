@@ -57,7 +57,7 @@ impl Bench {
     }
 
     fn feed(&mut self, input: InputOf<Link>) -> (Vec<LinkEvent>, Vec<Effect<Link>>) {
-        self.act(|link, io| link.handle(input, io))
+        self.act(|link, io| link.handle(input, io).into_iter().collect())
     }
 
     fn send(&mut self, request: Request) -> (Correlation, KafkaMessage) {

@@ -185,6 +185,13 @@ impl KafkaOracle {
         }
     }
 
+    /// A broker leads a partition in an epoch that begins at this offset of its log.
+    pub fn epoch_began(&mut self, broker: BrokerAt, topic: &str, number: i32, epoch: LeaderEpoch, start: i64) {
+        if let Some(at) = self.place(topic, number) {
+            self.partition_mut(at).replicas[broker].epoch_start = Some((epoch, start));
+        }
+    }
+
     /// A broker follows a partition in an epoch: E08.
     pub fn became_follower(
         &mut self,

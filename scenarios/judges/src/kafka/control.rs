@@ -213,6 +213,9 @@ impl KafkaOracle {
             return;
         }
         if let Some(before) = &before {
+            if !is_controllers {
+                self.check_isr_author(moment, at, before, author, findings);
+            }
             // Whom a controller adds it elects, which is judged as that.
             let elected = leader.filter(|_| is_controllers).map_or(Brokers::NONE, Brokers::of);
             for broker in isr.without(before.isr).without(elected).iter() {
@@ -232,6 +235,50 @@ impl KafkaOracle {
         {
             let is_clean = self.check_elected_in_isr(moment, at, &before, leader, findings);
             self.elected(moment, at, leader, is_clean, findings);
+        }
+    }
+
+    /// E16: within an epoch only the leader writes the state.
+    fn check_isr_author(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        before: &ZkState,
+        author: SessionId,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::IsrCas);
+        let Some(by) = self.author(author) else { return };
+        if before.leader == Some(by) {
+            return;
+        }
+        let headline = format!(
+            "{} wrote the ISR of {} in epoch {}, whose leader it is not",
+            self.seating.name(by),
+            self.partitions[at].name,
+            before.state.leader_epoch
+        );
+        let story = Story::new(Rule::IsrCas, headline)
+            .promise(before.moment, format!("the state was {}", told(&before.state)))
+            .kind("not-the-leader")
+            .detected(moment, "its write is committed");
+        self.broken(Rule::IsrCas, story, findings);
+    }
+
+    /// E16: a broker sends a write of a partition's state; `version` is the one it demands.
+    pub fn state_write_sent(
+        &mut self,
+        moment: Moment,
+        broker: BrokerAt,
+        partition: &TopicPartition,
+        version: jute::Version,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::IsrCas);
+        if version == jute::Version::ANY {
+            let headline =
+                format!("{} writes the state of {partition} whatever its version is", self.seating.name(broker));
+            self.broken_plainly(Rule::IsrCas, "unconditional", headline, moment, "the write leaves", findings);
         }
     }
 

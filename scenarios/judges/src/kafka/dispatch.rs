@@ -3,8 +3,10 @@
 use broker::Broker;
 use broker::fact::{KafkaFact, Side};
 use clients::kafka::{KafkaClientFact, KafkaWorkFact};
-use engine::{Findings, Hosts, Seen, SeenWhat};
+use engine::{Core, Findings, Hosts, Seen, SeenWhat};
 use jute::Zxid;
+use jute::client::{ClientFrame, ClientPacket, Request as ZkRequest};
+use kafkawire::znode::Znode;
 use kafkawire::{BrokerId, KafkaMessage, TopicPartition};
 use machine::disk::PageCache;
 use machine::{HostId, Instant};
@@ -128,11 +130,11 @@ impl KafkaJudges {
         if self.is_behind(zookeeper) {
             self.catch_up(zookeeper, findings);
         }
-        self.oracle.settle(&Eyes(*hosts));
+        self.oracle.settle(&Eyes { hosts: *hosts, core: None });
     }
 
-    pub(crate) fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
-        self.oracle.unsettled(Moment { at: now, ..self.last }, &Eyes(*hosts))
+    pub(crate) fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>, core: Option<&Core>) -> Option<String> {
+        self.oracle.unsettled(Moment { at: now, ..self.last }, &Eyes { hosts: *hosts, core })
     }
 
     pub(crate) fn finish(&mut self, now: Instant, findings: &mut Findings) {
@@ -179,6 +181,13 @@ impl KafkaJudges {
             SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, broker, None),
             SeenWhat::Crashed { power: true, disk } => oracle.ended(moment, broker, Some(disk)),
             SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_gone(broker, on),
+            SeenWhat::Sent { message: Packet::ZkClient(ClientPacket::ToServer(frame)), .. } => {
+                if let ClientFrame::Request { request: ZkRequest::SetData(set), .. } = frame
+                    && let Some(Znode::PartitionState(partition)) = Znode::of(&set.path)
+                {
+                    oracle.state_write_sent(moment, broker, &partition, set.version, findings);
+                }
+            }
             SeenWhat::Sent { message: Packet::ZkClient(_) | Packet::ZkQuorum(_) | Packet::ZkElection(_), .. }
             | SeenWhat::Delivered {
                 message: Packet::ZkClient(_) | Packet::ZkQuorum(_) | Packet::ZkElection(_), ..
@@ -224,7 +233,8 @@ impl KafkaJudges {
             KafkaFact::ControlRequestApplied { api, controller, controller_epoch, broker_epoch, .. } => {
                 oracle.control_applied(moment, at, api, *controller, *controller_epoch, *broker_epoch, findings);
             }
-            KafkaFact::BecameLeader { topic, partition, leader_epoch, .. } => {
+            KafkaFact::BecameLeader { topic, partition, leader_epoch, start, .. } => {
+                oracle.epoch_began(at, topic.as_str(), *partition, *leader_epoch, start.0);
                 oracle.became_leader(moment, at, topic.as_str(), *partition, *leader_epoch, findings);
             }
             KafkaFact::BecameFollower { topic, partition, leader_epoch, .. } => {
@@ -378,23 +388,30 @@ fn leadership(zookeeper: &Oracle) -> Leadership {
 }
 
 /// Looks at hosts.
-struct Eyes<'a>(Hosts<'a, Node>);
+struct Eyes<'a> {
+    hosts: Hosts<'a, Node>,
+    core: Option<&'a Core>,
+}
 
 impl<'a> Eyes<'a> {
     fn broker(&self, host: HostId) -> Option<&'a Broker> {
-        self.0.machine(host).and_then(Node::as_broker)
+        self.hosts.machine(host).and_then(Node::as_broker)
     }
 }
 
 impl DiskLook for Eyes<'_> {
     fn disk(&self, host: HostId) -> &PageCache {
-        self.0.disk(host)
+        self.hosts.disk(host)
     }
 }
 
 impl ClusterLook for Eyes<'_> {
     fn is_running(&self, host: HostId) -> bool {
-        self.0.is_running(host)
+        self.hosts.is_running(host)
+    }
+
+    fn is_meant(&self, host: HostId) -> bool {
+        self.core.is_none_or(|core| core.members.contains(&host))
     }
 
     fn alive(&self, host: HostId) -> Vec<BrokerId> {

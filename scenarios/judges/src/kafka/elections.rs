@@ -169,7 +169,32 @@ impl KafkaOracle {
         )
     }
 
-    /// A broker was taken into the ISR: E13, L11.
+    /// E17: a follower is taken into the ISR by its leader.
+    fn check_join(&mut self, moment: Moment, at: PartitionAt, broker: BrokerAt, findings: &mut Findings) {
+        let partition = &self.partitions[at];
+        let Some(leader) = partition.zk.as_ref().and_then(|zk| zk.leader) else { return };
+        let epoch = partition.zk.as_ref().map(|zk| zk.state.leader_epoch);
+        let (guards, follower) = (&partition.replicas[leader], &partition.replicas[broker]);
+        // A leader that has begun another life, or another epoch, since it asked cannot be looked at any more.
+        let Some((begun, start)) = guards.epoch_start.filter(|&(begun, _)| Some(begun) == epoch) else { return };
+        self.tally.check(Rule::IsrJoinGuard);
+        let (has, needs) = (follower.log.end(), guards.high_watermark.max(start));
+        if has >= needs {
+            return;
+        }
+        let headline = format!(
+            "{} is taken into the ISR of {} with a log that ends at {has}; its leader's high watermark is {}, and epoch {begun} begins at {start}",
+            self.seating.name(broker),
+            partition.name,
+            guards.high_watermark
+        );
+        let violation = Story::new(Rule::IsrJoinGuard, headline)
+            .kind(if has < start { "before-the-epoch" } else { "below-the-high-watermark" })
+            .detected(moment, "the new ISR is committed in ZooKeeper");
+        self.broken(Rule::IsrJoinGuard, violation, findings);
+    }
+
+    /// A broker was taken into the ISR: E13, E17, L11.
     pub(crate) fn joined_isr(&mut self, moment: Moment, at: PartitionAt, broker: BrokerAt, findings: &mut Findings) {
         let partition = &self.partitions[at];
         if partition.open_loss(broker).is_some() && !partition.replicas[broker].fetched {
@@ -189,6 +214,8 @@ impl KafkaOracle {
             self.partition_mut(at).replicas[broker].obligation = None;
             return;
         }
+        self.check_join(moment, at, broker, findings);
+        let partition = &self.partitions[at];
         if partition.has(broker) >= partition.canon.len() {
             return self.tally.check(Rule::CandidateComplete);
         }

@@ -36,6 +36,8 @@ pub struct CachedPartition<'a> {
 pub trait ClusterLook {
     /// Whether a host's process runs.
     fn is_running(&self, host: HostId) -> bool;
+    /// Whether anything is asked of a host: not of one that is broken for good.
+    fn is_meant(&self, host: HostId) -> bool;
     /// The brokers that a broker believes to be alive, in order.
     fn alive(&self, host: HostId) -> Vec<BrokerId>;
     /// A partition in a broker's metadata cache.
@@ -89,7 +91,9 @@ impl KafkaOracle {
     /// Brokers whose process runs and that are registered.
     fn live(&self, look: &impl ClusterLook) -> Brokers {
         let brokers = self.seating.cluster.brokers.iter().enumerate();
-        let live = brokers.filter(|(_, it)| look.is_running(it.host) && self.znodes.registrations.contains_key(&it.id));
+        let live = brokers.filter(|(_, it)| {
+            look.is_meant(it.host) && look.is_running(it.host) && self.znodes.registrations.contains_key(&it.id)
+        });
         live.fold(Brokers::NONE, |live, (at, _)| live.with(at))
     }
 
@@ -98,6 +102,12 @@ impl KafkaOracle {
         for (at, broker) in self.seating.cluster.brokers.iter().enumerate() {
             let name = &broker.name;
             let shadow = &self.brokers[at];
+            if !look.is_meant(broker.host) {
+                if self.znodes.registrations.contains_key(&broker.id) && !look.is_running(broker.host) {
+                    return Some(format!("{name} is registered and does not run"));
+                }
+                continue;
+            }
             if !look.is_running(broker.host) {
                 return Some(format!("{name} does not run"));
             }
@@ -121,6 +131,12 @@ impl KafkaOracle {
         let epoch = self.znodes.epoch;
         for (at, broker) in self.seating.cluster.brokers.iter().enumerate() {
             let believes = self.brokers[at].controls;
+            if !look.is_meant(broker.host) {
+                if broker.id == controller {
+                    return Some(format!("ZooKeeper names {} the controller, and it is broken for good", broker.name));
+                }
+                continue;
+            }
             if broker.id == controller && (believes != Some(epoch) || !look.is_running(broker.host)) {
                 return Some(format!(
                     "ZooKeeper names {} the controller of epoch {epoch}, and it does not act",
@@ -214,7 +230,8 @@ impl KafkaOracle {
     /// `undone` counts what an UpdateMetadata that arrived behind a newer one has undone.
     fn stale_metadata(&self, look: &impl ClusterLook, undone: &mut u64) -> Option<String> {
         let registered: Vec<BrokerId> = self.znodes.registrations.keys().copied().collect();
-        for (broker, shadow) in self.seating.cluster.brokers.iter().zip(&self.brokers) {
+        let brokers = self.seating.cluster.brokers.iter().zip(&self.brokers);
+        for (broker, shadow) in brokers.filter(|(broker, _)| look.is_meant(broker.host)) {
             let heard = &shadow.told;
             let alive = look.alive(broker.host);
             if alive != registered && alive == heard.alive && heard.alive_before.contains(&registered) {

@@ -260,6 +260,16 @@ impl KafkaOracle {
         self.brokers[broker].is_up
     }
 
+    /// Whether a broker runs on the host.
+    pub(crate) fn is_broker(&self, host: HostId) -> bool {
+        self.seating.broker_on(host).is_some()
+    }
+
+    /// Whether the host runs a broker that believes it is the controller.
+    pub(crate) fn is_controlling(&self, host: HostId) -> bool {
+        self.seating.broker_on(host).is_some_and(|at| self.brokers[at].is_up && self.brokers[at].controls.is_some())
+    }
+
     pub(crate) fn name_of(&self, id: BrokerId) -> String {
         self.seating.name_of(id)
     }

@@ -138,6 +138,8 @@ pub(crate) struct Replica {
     pub(crate) loss: Option<Loss>,
     pub(crate) obligation: Option<Obligation>,
     pub(crate) role: ReplicaRole,
+    /// The epoch it led last in this process, and where that began in its log.
+    pub(crate) epoch_start: Option<(LeaderEpoch, i64)>,
     /// The highest leader epoch that this process has heard of.
     pub(crate) epoch: Option<(LeaderEpoch, Moment)>,
     /// This process has fetched the partition from a leader.
@@ -196,6 +198,8 @@ pub(crate) struct Partition {
     pub(crate) rebase: Option<Rebase>,
     pub(crate) uncleans: Vec<Moment>,
     pub(crate) appenders: BTreeMap<LeaderEpoch, Appender>,
+    /// The CRCs of the batches that producers sent.
+    pub(crate) produced: Arc<BTreeSet<u32>>,
     /// The ISR that the leader knows: that of its election, then what it was told its own writes made.
     pub(crate) believed: Option<(LeaderEpoch, Brokers)>,
     /// Members of the ISR that the leader does not know of (KIP-497).
@@ -223,6 +227,7 @@ impl Partition {
             rebase: None,
             uncleans: Vec::new(),
             appenders: BTreeMap::new(),
+            produced: Arc::default(),
             believed: None,
             unknown_to_leader: Brokers::NONE,
             scrambled: Brokers::NONE,

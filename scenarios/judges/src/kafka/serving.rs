@@ -1,8 +1,10 @@
 //! Judges of what brokers answer: L09, L12, L13. Facts and the messages themselves are held against each other.
 
+use std::sync::Arc;
+
 use engine::Findings;
-use kafkawire::messages::{FetchRequest, FetchResponse, ProduceResponse, UpdateMetadataRequest};
-use kafkawire::{BatchHeader, BrokerId, LeaderEpoch, Request, Response};
+use kafkawire::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, UpdateMetadataRequest};
+use kafkawire::{Batch, BatchHeader, BrokerId, LeaderEpoch, Request, Response};
 use machine::EndId;
 
 use super::broker::Asked;
@@ -22,12 +24,17 @@ impl KafkaOracle {
     /// A request reaches a broker.
     pub fn request_delivered(&mut self, broker: BrokerAt, on: EndId, correlation: i32, request: &Request) {
         let asked = match request {
-            Request::Produce(body) if body.acks == ACKS_ALL => Asked::ProduceToAll { correlation },
+            Request::Produce(body) => {
+                self.produce_delivered(body);
+                if body.acks != ACKS_ALL {
+                    return;
+                }
+                Asked::ProduceToAll { correlation }
+            }
             Request::Fetch(body) if body.replica_id.0 < 0 => Asked::Consume { correlation },
             Request::Fetch(body) => return self.follower_fetched(body),
             Request::UpdateMetadata(body) => return self.metadata_told(broker, body),
-            Request::Produce(_)
-            | Request::ListOffsets(_)
+            Request::ListOffsets(_)
             | Request::Metadata(_)
             | Request::LeaderAndIsr(_)
             | Request::StopReplica(_)
@@ -37,6 +44,48 @@ impl KafkaOracle {
             | Request::OffsetForLeaderEpoch(_) => return,
         };
         self.broker_mut(broker).asked.insert(on, asked);
+    }
+
+    /// What a producer sends may be in the log from now on.
+    fn produce_delivered(&mut self, request: &ProduceRequest) {
+        for topic in &request.topic_data {
+            for data in &topic.partition_data {
+                let Some(header) = data.records.as_ref().and_then(|records| BatchHeader::parse(records).ok()) else {
+                    continue;
+                };
+                let Some(at) = self.place(topic.name.as_str(), data.index) else { continue };
+                if !self.partitions[at].produced.contains(&header.crc) {
+                    Arc::make_mut(&mut self.partition_mut(at).produced).insert(header.crc);
+                }
+            }
+        }
+    }
+
+    /// L15: the bytes are those that the CRC is of, and a producer sent them.
+    fn check_content(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        broker: BrokerAt,
+        batch: &Batch,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::ContentIntegrity);
+        let what = if batch.check_crc().is_err() {
+            ("damaged", "its bytes are not those that its CRC is of")
+        } else if !self.partitions[at].produced.contains(&batch.header.crc) {
+            ("invented", "no producer ever sent it")
+        } else {
+            return;
+        };
+        let headline = format!(
+            "{} gave a consumer a batch at offset {} of {}: {}",
+            self.seating.name(broker),
+            batch.header.base_offset,
+            self.partitions[at].name,
+            what.1
+        );
+        self.broken_plainly(Rule::ContentIntegrity, what.0, headline, moment, "the answer leaves", findings);
     }
 
     /// A broker is told who is alive and who leads what.
@@ -171,6 +220,10 @@ impl KafkaOracle {
                 let mut from = 0;
                 while let Some(Ok(header)) = records.get(from..).filter(|rest| !rest.is_empty()).map(BatchHeader::parse)
                 {
+                    if let Some(bytes) = records.get(from..from + header.size()) {
+                        let batch = Batch { header, bytes: records.slice_ref(bytes) };
+                        self.check_content(moment, at, broker, &batch, findings);
+                    }
                     self.served(moment, at, broker, &header, passed, findings);
                     from += header.size();
                 }

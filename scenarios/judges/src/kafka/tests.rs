@@ -304,8 +304,22 @@ impl Stage {
         let moment = self.moment(broker);
         self.oracle.wrote(moment, broker, LOG, offset, &bytes, &mut self.findings);
         let checksum = kafkawire::BatchHeader::parse(&bytes).unwrap().crc;
+        if leads {
+            self.produce(broker, &bytes);
+        }
         let epoch = LeaderEpoch(epoch);
         self.oracle.appended(moment, broker, "orders", 0, leads, base, epoch, checksum, &mut self.findings);
+    }
+
+    /// A producer's batch comes to a broker.
+    fn produce(&mut self, broker: usize, bytes: &Bytes) {
+        use kafkawire::messages::ProduceRequest;
+        use kafkawire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+        let data = PartitionProduceData::default().with_index(0).with_records(Some(bytes.clone()));
+        let topic = TopicProduceData::default().with_name(Topic::from("orders").wire()).with_partition_data(vec![data]);
+        let request = ProduceRequest::default().with_acks(1).with_topic_data(vec![topic]);
+        let request = kafkawire::Request::Produce(Arc::new(request));
+        self.oracle.request_delivered(broker, machine::EndId(9), 1, &request);
     }
 
     fn truncate(&mut self, broker: usize, to: i64) {

@@ -1,4 +1,4 @@
-//! C25 (replies), C27, C31, and the black-box checks C29, C32, H20 with GAP.
+//! C25 (replies), C27, C31, and the black-box checks C29, C33, H20 with GAP.
 
 use std::sync::Arc;
 
@@ -94,6 +94,28 @@ fn c31_fires_when_a_reply_overtakes_the_watch_event() {
     let mut behind = watched();
     behind.reply(0, END, 2, zxid(1, 2), data());
     assert_eq!(behind.fired(), Vec::<&str>::new());
+}
+
+#[test]
+fn c32_fires_when_a_watch_still_waits_at_rest() {
+    let at_rest = |told: bool, ms: u64| {
+        let mut stage = watched();
+        if told {
+            let event = WatcherEvent {
+                event: EventType::NodeDataChanged,
+                state: KeeperState::SyncConnected,
+                path: "/a".to_owned(),
+            };
+            stage.tell(0, END, &ServerFrame::Notification { zxid: Some(zxid(1, 3)), event });
+        }
+        stage.wait_ms(ms);
+        let moment = stage.moment(3);
+        stage.oracle.settled(moment, &mut stage.findings);
+        stage.fired()
+    };
+    assert_eq!(at_rest(false, 3_000), ["C32"]);
+    assert_eq!(at_rest(true, 3_000), Vec::<&str>::new());
+    assert_eq!(at_rest(false, 500), Vec::<&str>::new(), "it may still be on its way");
 }
 
 #[test]
@@ -216,7 +238,7 @@ fn stale_read_behind_a_sync_is_counted_and_not_alarmed() {
 }
 
 #[test]
-fn c32_fires_when_a_session_is_told_of_what_it_does_not_watch() {
+fn c33_fires_when_a_session_is_told_of_what_it_does_not_watch() {
     let path: Arc<str> = Arc::from("/a");
     for (sets, fired) in [(2, vec![]), (1, vec!["GAP"])] {
         let mut stage = Stage::led();
@@ -234,7 +256,7 @@ fn c32_fires_when_a_session_is_told_of_what_it_does_not_watch() {
 }
 
 #[test]
-fn c32_fires_when_an_event_is_older_than_its_watch() {
+fn c33_fires_when_an_event_is_older_than_its_watch() {
     let path: Arc<str> = Arc::from("/a");
     for (zxid_of_event, fired) in [(zxid(1, 3), vec![]), (zxid(1, 2), vec!["GAP"])] {
         let mut stage = Stage::led();
@@ -247,7 +269,7 @@ fn c32_fires_when_an_event_is_older_than_its_watch() {
 }
 
 #[test]
-fn c32_fires_when_a_read_shows_what_a_watch_has_yet_to_tell() {
+fn c33_fires_when_a_read_shows_what_a_watch_has_yet_to_tell() {
     for (is_told, fired) in [(true, vec![]), (false, vec!["GAP"])] {
         let mut stage = Stage::led();
         let path: Arc<str> = Arc::from("/a");

@@ -160,3 +160,20 @@ fn c02_is_relaxed_where_a_rename_was_never_synced() {
         assert_eq!((stage.fired(), stage.relaxed("C02")), (vec![], relaxed), "{metadata:?}");
     }
 }
+
+#[test]
+fn c16_fires_when_a_server_reads_back_another_state() {
+    let read_back = |digest: u64, sessions: &[SessionId]| {
+        let mut stage = Stage::led();
+        stage.tree = Some(TreeLook { zxid: zxid(1, 2), digest, sessions: sessions.to_vec() });
+        let moment = stage.moment(1);
+        stage.oracle.read_back(moment, 1);
+        stage.settle();
+        stage.fired()
+    };
+    let right = digest_of(&zxid(1, 2).value().to_be_bytes());
+    assert_eq!(read_back(right, &[SESSION]), Vec::<&str>::new());
+    assert_eq!(read_back(right ^ 1, &[SESSION]), ["C16"]);
+    assert_eq!(read_back(right, &[]), ["C16"], "a session is lost");
+    assert_eq!(read_back(right, &[SESSION, OTHER]), ["C16"], "a session is there that never was");
+}

@@ -1,8 +1,8 @@
 //! C17, C19, C20, C22, C25 (effects).
 
-use jute::client::{DeleteRequest, SetDataRequest};
+use jute::client::{DeleteRequest, MultiOp, MultiRequest, SetDataRequest};
 use jute::quorum::{QuorumPacket, SessionTouch};
-use jute::txn::{CloseSessionTxn, DeleteTxn, ErrorTxn};
+use jute::txn::{CheckVersionTxn, CloseSessionTxn, DeleteTxn, ErrorTxn};
 
 use super::*;
 
@@ -166,4 +166,25 @@ fn c25_fires_when_requests_take_effect_out_of_order() {
     assert_eq!(run([1, 2]), Vec::<&str>::new());
     assert_eq!(run([2, 1]), ["C25"]);
     assert_eq!(run([2, 2]), ["C25"], "and none of them twice");
+}
+
+#[test]
+fn c23_fires_when_a_multi_is_committed_without_one_of_its_operations() {
+    let committed = |second: Txn| {
+        let mut stage = Stage::led();
+        stage.connect(0, END, SESSION);
+        let (path, version) = ("/a".to_owned(), Version::ZERO);
+        let ops = vec![
+            MultiOp::Delete(DeleteRequest { path: path.clone(), version: Version::ANY }),
+            MultiOp::SetData(SetDataRequest { path, data: Buffer::NULL, version }),
+        ];
+        stage.ask(0, END, 7, Request::Multi(MultiRequest { ops }));
+        let first = Txn::Delete(DeleteTxn { path: "/a".to_owned() });
+        stage.commit(&entry_of(zxid(1, 3), SESSION, 7, Txn::Multi(vec![first, second])));
+        stage.fired()
+    };
+    let check = CheckVersionTxn { path: "/a".to_owned(), version: Version::ANY };
+    assert!(committed(Txn::Check(check)).contains(&"C23"));
+    let whole = SetDataTxn { path: "/a".to_owned(), data: Buffer::NULL, version: Version::ZERO.next() };
+    assert!(!committed(Txn::SetData(whole)).contains(&"C23"));
 }

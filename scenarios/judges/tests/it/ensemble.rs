@@ -24,6 +24,9 @@ kind = "ephemerals"
 kind = "watches"
 
 [[workloads]]
+kind = "multi"
+
+[[workloads]]
 kind = "lock"
 clients = 2
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use judges::Court;
 use machine::Describe as _;
 use tribunal::{Changes, Prepared, SCENARIOS, Source, report};
-use world::{Defect, Fact, ServerProperties, ZooCfg};
+use world::{Defect, DefectKind, Fact, ServerProperties, ZooCfg};
 
 use super::{Failure, print};
 
@@ -37,13 +37,55 @@ enum What {
     Config,
 }
 
+fn defects() -> String {
+    let of = |kind: DefectKind| {
+        let all = Defect::all();
+        let about = |it: &Defect| it.is.map_or_else(|| it.about.to_owned(), |is| format!("is {is}"));
+        let lines: Vec<_> = all.iter().filter(|it| it.kind == kind).map(|it| (it.id, about(it))).collect();
+        rows(lines.iter().map(|(id, about)| (*id, about.as_str())))
+    };
+    let (historical, mutants) = (of(DefectKind::Historical), of(DefectKind::Mutant));
+    format!("Historical\n{historical}\nMutants (they test the judges)\n{mutants}")
+}
+
+fn invariants() -> String {
+    let lines = judges::Rule::ALL.iter().map(|rule| (rule.id(), format!("{}: {}", rule.name(), rule.doc().statement)));
+    let lines: Vec<(&str, String)> = lines.collect();
+    rows(lines.iter().map(|(id, text)| (*id, text.as_str())))
+}
+
+/// The properties with their marks, then the marks that stand for themselves.
+fn marks() -> String {
+    let all = report::mark_catalogue();
+    let about = |mark: &str| all.iter().find(|it| it.name == mark).map_or("", |it| it.about);
+    let mut lines = Vec::new();
+    for property in judges::PROPERTIES {
+        for (at, mark) in property.marks.iter().enumerate() {
+            let id = match (at, property.starred) {
+                (0, true) => format!("{}★", property.id),
+                (0, false) => property.id.to_owned(),
+                (_, _) if property.every => "  and".to_owned(),
+                (_, _) => "  or".to_owned(),
+            };
+            // Where a mark says itself what it stands for, it need not be said twice.
+            let about = about(mark).replace(&format!(" ({})", property.id), "");
+            lines.push((id, format!("{mark}: {about}")));
+        }
+    }
+    let properties = rows(lines.iter().map(|(id, text)| (id.as_str(), text.as_str())));
+    let others = rows(all.iter().filter(|mark| mark.property.is_none()).map(|mark| (mark.name, mark.about)));
+    format!(
+        "Properties: a good campaign has seen each of them, even a small one those with ★\n{properties}\nMarks beside them\n{others}"
+    )
+}
+
 impl List {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let text = match self.what {
             What::Scenarios => scenarios()?,
-            What::Defects => rows(Defect::all().iter().map(|defect| (defect.id, defect.about))),
-            What::Invariants => rows(judges::Rule::ALL.iter().map(|rule| (rule.id(), rule.doc().statement))),
-            What::Marks => report::mark_names().join("\n") + "\n",
+            What::Defects => defects(),
+            What::Invariants => invariants(),
+            What::Marks => marks(),
             What::Faults => rows(FAULTS.iter().copied()),
             What::Facts => {
                 let mut text = Fact::kinds().join("\n") + "\n";
@@ -59,7 +101,7 @@ impl List {
 }
 
 /// Every fault, by an example of how a file says it; a test reads each of them.
-const FAULTS: &[(&str, &str)] = &[
+pub(super) const FAULTS: &[(&str, &str)] = &[
     ("kill", r#"do = { kill = { target = { role = "leader" }, restart-after = "1s..3s" } }"#),
     ("power-loss", r#"do = { power-loss = { target = { any-of = "coordinators" }, down-for = "2s" } }"#),
     ("terminate", r#"do = { terminate = { target = { host = "zk1" }, restart-after = "1s" } }"#),
@@ -100,13 +142,13 @@ fn scenarios() -> Result<String, Failure> {
 /// Names in a column, what they are behind it, wrapped.
 fn rows<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let rows: Vec<_> = rows.collect();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
     let mut text = String::new();
     for (name, about) in rows {
         let mut line = format!("{name:<width$}");
-        let mut filled = line.len();
+        let mut filled = line.chars().count();
         for word in about.split_whitespace() {
-            if filled + word.len() > 98 {
+            if filled + word.chars().count() > 98 {
                 text.push_str(line.trim_end());
                 text.push('\n');
                 line = " ".repeat(width);

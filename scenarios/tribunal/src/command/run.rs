@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{ArgAction, Args};
 use record::{Outcome, Record};
 use render::Level;
 use tribunal::{Changes, Prepared, Source, Watch, read, report};
 use world::BadInput;
 
-use super::{Failure, TESTBED_AT_FAULT, narrate, print};
+use super::export::ExportArguments;
+use super::{Failure, TESTBED_AT_FAULT, files, narrate, print};
 
 /// Runs a scenario with one seed and reports what happened.
 #[derive(Debug, Args)]
@@ -20,6 +20,7 @@ Examples:
   tribunal run power-loss --defect ZOOKEEPER-4643 -v
   tribunal run steady --zoo-cfg /etc/zookeeper/conf/zoo.cfg --verify
   tribunal run controller-crash --server-properties config/server.properties
+  tribunal run controller-crash --seed 7 --export perfetto=trace.json --export shiviz=run.log
 
 A run that does not hold also leaves its record, as JSON, below target/tribunal/.")]
 pub(crate) struct RunArguments {
@@ -36,6 +37,13 @@ pub(crate) struct RunArguments {
     /// Goes on behind a violation, to see what comes of it; stops after 32.
     #[arg(long)]
     keep_going: bool,
+    #[command(flatten)]
+    report: ReportArguments,
+}
+
+/// How a run is reported.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
     /// Only the headline and the command that repeats the run.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -48,6 +56,45 @@ pub(crate) struct RunArguments {
     /// Writes the record whatever the outcome.
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    export: ExportArguments,
+}
+
+impl ReportArguments {
+    /// What can be known to be wrong before anything runs.
+    pub(crate) fn check(&self) -> Result<(), BadInput> {
+        self.export.check()
+    }
+
+    /// How much of the story.
+    const fn level(&self) -> Level {
+        match (self.quiet, self.verbose) {
+            (true, _) => Level::Quiet,
+            (false, 0) => Level::Normal,
+            (false, 1) => Level::Verbose,
+            (false, _) => Level::Full,
+        }
+    }
+
+    /// Prints the report, writes what was asked for, and leaves the record if the run does not hold. The exit status is the
+    /// outcome's.
+    pub(crate) fn report(&self, mut record: Record) -> Result<u8, Failure> {
+        let level = self.level();
+        let exported = self.export.write(&record);
+        if level < Level::Full {
+            record.abridge();
+        }
+        print(&render::terminal(&record, level));
+        if record.outcome != Outcome::Held || self.keep {
+            match write(&self.out, &record) {
+                Ok(path) => narrate(&format!("record     {}", path.display())),
+                // The report is out: nothing is lost but the copy, and the status is the run's.
+                Err(error) => narrate(&format!("warning: {error:#}\n  hint: --out DIR writes it elsewhere")),
+            }
+        }
+        exported?;
+        Ok(record.outcome.status())
+    }
 }
 
 /// What changes a scenario without touching its file.
@@ -86,19 +133,14 @@ impl ChangeArguments {
 }
 
 /// Decimal, or hexadecimal with `0x`.
-fn seed(text: &str) -> Result<u64, String> {
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
     let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u64::from_str_radix(hex, 16));
     parsed.map_err(|_| "a seed is a whole number from 0 to 18446744073709551615, decimal or 0x…".to_owned())
 }
 
 impl RunArguments {
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => Level::Quiet,
-            (false, 0) => Level::Normal,
-            (false, 1) => Level::Verbose,
-            (false, _) => Level::Full,
-        };
+        self.report.check()?;
         let source = Source::named(&self.scenario)?;
         let prepared = Prepared::new(&source, &self.changes.changes()?)?;
         let watch = Watch { verify: self.verify, keep_going: self.keep_going, ..Watch::FULL };
@@ -108,23 +150,12 @@ impl RunArguments {
         if self.verify {
             verify(&prepared, watch, &run, &mut record)?;
         }
-        if level < Level::Full {
-            record.arrows.clear();
-        }
-        print(&render::terminal(&record, level));
-        if record.outcome != Outcome::Held || self.keep {
-            match write(&self.out, &record) {
-                Ok(path) => narrate(&format!("record     {}", path.display())),
-                // The report is out: nothing is lost but the copy, and the status is the run's.
-                Err(error) => narrate(&format!("warning: {error:#}\n  hint: --out DIR writes it elsewhere")),
-            }
-        }
-        Ok(record.outcome.status())
+        self.report.report(record)
     }
 }
 
 /// A panic inside a machine is a finding and part of the report; the default hook would print it a second time.
-fn quiet_panics() {
+pub(crate) fn quiet_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         // Only the world catches panics; anything else is the testbed's fault and must be seen.
@@ -145,14 +176,11 @@ fn verify(prepared: &Prepared, watch: Watch, first: &tribunal::Run, record: &mut
     let (Some(a), Some(b)) = (first.world.recording(), second.world.recording()) else {
         return Err(Failure::Other(TESTBED_AT_FAULT, anyhow::anyhow!("a verified run was not recorded")));
     };
-    let differs = a.events.iter().zip(&b.events).find(|(a, b)| a.hash != b.hash);
+    let names = first.setup.topology.names();
     record.outcome = Outcome::NotDeterministic;
-    record.headline = match differs {
-        Some((a, b)) => format!(
-            "two runs of seed {seed} part at event {}: {} {} on {} at {} against {} {} on {} at {}",
-            a.id, a.name, a.summary, a.host, a.at, b.name, b.summary, b.host, b.at
-        ),
-        None => format!("two runs of seed {seed} have {} and {} events", a.events.len(), b.events.len()),
+    record.headline = match search::first_difference(a, b, &|host| names[host.0 as usize].clone()) {
+        Some(difference) => format!("two runs of seed {seed} part at {difference}"),
+        None => format!("two runs of seed {seed} have the same events and end in different states"),
     };
     Ok(())
 }
@@ -165,18 +193,6 @@ fn write(directory: &Path, record: &Record) -> anyhow::Result<PathBuf> {
         .into_owned();
     let config = record.identity.config_digest & 0xFFFF_FFFF;
     let path = directory.join(format!("{name}-{}-{config:08x}.json", record.identity.seed));
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("the directory {} cannot be made", directory.display()))?;
-    let json = record.to_json();
-    if std::fs::read_to_string(&path).is_ok_and(|there| there != json) {
-        narrate(&format!("replaced   {}: the record of an earlier version of this run", path.display()));
-    }
-    // Written beside and renamed, so that a full disk does not cost the record that was there.
-    let beside = path.with_extension("json.tmp");
-    let written = std::fs::write(&beside, json).and_then(|()| std::fs::rename(&beside, &path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.with_context(|| format!("the record cannot be written to {}", path.display()))?;
+    files::write(&path, &record.to_json(), "the record")?;
     Ok(path)
 }

@@ -5,7 +5,7 @@ use record::Weight;
 use super::Fields;
 
 /// A leader's id as people say it: −1 is nobody.
-fn whom(id: &str) -> &str {
+pub(super) fn whom(id: &str) -> &str {
     if id == "-1" { "nobody" } else { id }
 }
 
@@ -96,17 +96,4 @@ fn broker_change(fields: &Fields<'_>) -> String {
         .map(|(field, word)| format!("{word}: {}", fields.of(field)))
         .collect();
     format!("notices brokers: {}", said.join("; "))
-}
-
-/// What a fact says about a value over time: the track's name and the value.
-pub(super) fn track(kind: &str, fields: &Fields<'_>) -> Option<(String, String)> {
-    let tp = || format!("{}-{}", fields.of("topic"), fields.of("partition"));
-    Some(match kind {
-        "controller-elected" => ("controller".to_owned(), format!("{} in {}", fields.of("broker"), fields.of("epoch"))),
-        "partition-leader-elected" => {
-            (format!("{}.leader", tp()), format!("{} in {}", whom(fields.of("leader")), fields.of("leader_epoch")))
-        }
-        "isr-changed" => (format!("{}.isr", tp()), fields.of("isr").to_owned()),
-        _ => return None,
-    })
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-fn tribunal(arguments: &[&str]) -> Output {
+pub(crate) fn tribunal(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tribunal")).args(arguments).env("NO_COLOR", "1").output().unwrap()
 }
 
 /// A fresh directory below the target directory.
-fn directory(name: &str) -> PathBuf {
+pub(crate) fn directory(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
@@ -16,7 +16,7 @@ fn directory(name: &str) -> PathBuf {
 }
 
 #[track_caller]
-fn check_refused(arguments: &[&str], said: &[&str]) {
+pub(crate) fn check_refused(arguments: &[&str], said: &[&str]) {
     let output = tribunal(arguments);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{errors}");
@@ -174,7 +174,7 @@ fn everything_that_can_be_listed_is_listed() {
 
 #[test]
 fn the_help_texts_are_as_reviewed() {
-    for verb in ["", "run", "list", "check", "init"] {
+    for verb in ["", "run", "list", "check", "init", "inspect"] {
         let arguments: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = tribunal(&arguments);
         assert_eq!(output.status.code(), Some(0));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::workload::Workload;
 use crate::nemesis::Nemesis;
+use crate::swarm::Swarm;
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,48 @@ pub struct Scenario {
     /// What draws more faults from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nemesis: Option<Nemesis>,
+    /// What draws the run as a whole from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Swarm>,
+    /// Faults that would make recovery impossible are refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub budget: bool,
+    /// What comes between the faults and the healed world.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
+    /// What a swarm drew, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drawn: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// `[liveness]`: before everything heals, a core is healed for good and must get on while the rest stays broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Liveness {
+    /// Which core.
+    pub core: CoreChoice,
+    /// How long the core may take without getting any further.
+    #[serde(default = "patience")]
+    pub patience: SpanRange,
+}
+
+fn patience() -> SpanRange {
+    SpanRange::exactly(Span::secs(30))
+}
+
+/// Which servers are healed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CoreChoice {
+    /// All: nothing stays broken.
+    Full,
+    /// One of the variants, drawn.
+    Drawn,
 }
 
 fn settle() -> SpanRange {

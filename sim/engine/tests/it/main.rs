@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod canaries;
 mod clocks;
 mod connections;
 mod durability;

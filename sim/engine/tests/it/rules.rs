@@ -107,6 +107,7 @@ fn catalogue() -> Catalogue {
         roles: owned(&["leader"]),
         hosts: owned(&["a", "b"]),
         groups: owned(&["toys"]),
+        lanes: vec!["one".to_owned()],
     }
 }
 

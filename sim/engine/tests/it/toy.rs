@@ -66,6 +66,7 @@ machine::facts! {
 
 machine::marks! {
     pub(crate) enum ToyMark {
+        /// A feeder's timer came.
         Ticked => "toy-ticked",
     }
 }
@@ -366,8 +367,8 @@ impl Machine for Toy {
         into.word(self.answers);
     }
 
-    fn lane_name(_: Lane) -> &'static str {
-        "lane"
+    fn lane_name(lane: Lane) -> &'static str {
+        if lane == Lane(1) { "one" } else { "lane" }
     }
 }
 

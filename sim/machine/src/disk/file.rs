@@ -134,6 +134,26 @@ impl File {
         self.unsynced.mark(covered, State::Clean);
     }
 
+    /// The device took the last operation and lost it.
+    pub(super) fn lose_last(&mut self) {
+        self.unsynced.mark_last(State::Clean);
+    }
+
+    /// True if the range is on the device as the cache reads it.
+    pub(super) fn is_settled(&self, offset: u64, len: u64) -> bool {
+        let end = offset.saturating_add(len);
+        end <= self.len().min(self.durable_len())
+            && self.unsynced.iter().all(|operation| match operation.change {
+                Change::Write { offset: at, len } => at >= end || at + len <= offset,
+                Change::SetLen { len } => len >= end && operation.len_before >= end,
+            })
+    }
+
+    /// Changes what is on the device. The range must be settled.
+    pub(super) fn alter(&mut self, offset: u64, bytes: &[u8]) {
+        self.content.write(offset, bytes);
+    }
+
     /// The operations a sync begun now would cover, oldest first.
     pub(super) fn dirty(&self) -> impl Iterator<Item = &Operation> {
         self.unsynced.iter().filter(|operation| operation.state == State::Dirty)
@@ -273,6 +293,14 @@ impl Unsynced {
                     operation.state = state;
                 }
             }
+        }
+    }
+
+    /// Moves the last operation into another state, if it is dirty.
+    fn mark_last(&mut self, state: State) {
+        let last = self.chunks.back_mut().and_then(|chunk| Arc::make_mut(chunk).last_mut());
+        if let Some(operation) = last.filter(|operation| operation.state == State::Dirty) {
+            operation.state = state;
         }
     }
 

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::directory::Directory;
 use super::file::{Change, File, Operation, Sequence, Survival};
 use super::{CrashModel, Disk, DiskError, FileId, Metadata, SyncTarget};
-use crate::{Digest, Draw, Ticket};
+use crate::{Digest, Draw, Purpose, Ticket};
+
+/// The draws of a loss of power that leaves nothing to chance.
+const RESTORE: Purpose = Purpose::new("machine/restore");
 
 /// A disk behind a page cache.
 ///
@@ -202,6 +205,42 @@ impl PageCache {
         self.files.clear();
         self.unlinked.clear();
         self.syncs.clear();
+    }
+
+    /// The sync of that ticket is over and has done nothing, whatever its asker was told: what it covered waits for another.
+    /// False if no such sync is pending.
+    pub fn skip_sync(&mut self, ticket: Ticket) -> bool {
+        self.finish(ticket).is_some()
+    }
+
+    /// The device took the last change of that file and lost it: the cache reads it, no sync brings it back, and the next loss of
+    /// power takes it. Panics if the file was removed.
+    pub fn lose_last(&mut self, file: FileId) {
+        self.file_mut(file).lose_last();
+    }
+
+    /// Changes what the device holds, unseen by anybody: no operation, nothing to sync. False if some of it is not on the device
+    /// yet, or lies beyond the end, and then nothing happens. Panics if the file was removed.
+    pub fn alter(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> bool {
+        self.file(file).is_settled(offset, bytes.len() as u64) && {
+            self.file_mut(file).alter(offset, bytes);
+            true
+        }
+    }
+
+    /// Replaces the disk by an older image of it, as a loss of power that kept nothing unsynced left that. Handles and tickets
+    /// given out since are not reused.
+    pub fn restore(&mut self, image: &Self) {
+        let (next_file, last_sequence) = (self.next_file, self.last_sequence);
+        *self = image.clone();
+        self.lose_power(CrashModel::AllUnsyncedLost, &mut crate::RunKey([0, 0]).draw(RESTORE, 0, 0));
+        self.next_file = self.next_file.max(next_file);
+        self.last_sequence = self.last_sequence.max(last_sequence);
+    }
+
+    /// The files that have a name, in order of their names, with their length on the device.
+    pub fn durable_files(&self) -> impl Iterator<Item = (&str, FileId, u64)> {
+        self.directory.entries().map(|(path, id)| (&**path, id, self.file(id).durable_len()))
     }
 
     /// The rules of the directory.

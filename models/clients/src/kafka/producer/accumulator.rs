@@ -144,6 +144,11 @@ impl Accumulator {
         self.queues.values().flatten()
     }
 
+    /// Whether a batch of a partition waits.
+    pub(crate) fn has_batch(&self, partition: i32) -> bool {
+        self.queues.contains_key(&partition)
+    }
+
     /// Whether a record fits the last batch of a partition.
     pub(crate) fn fits_last(&self, partition: i32, record: &PendingRecord) -> bool {
         let last = self.queues.get(&partition).and_then(VecDeque::back);
@@ -247,6 +252,9 @@ impl Accumulator {
     /// Takes the batches that are older than `delivery.timeout.ms`.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<ProducerBatch> {
         let mut expired = Vec::new();
+        if self.batches().all(|batch| self.expiry_of(batch) > now) {
+            return expired;
+        }
         let partitions: Vec<i32> = self.partitions().collect();
         for partition in partitions {
             let queue = self.queues.get_mut(&partition).expect("it is listed");

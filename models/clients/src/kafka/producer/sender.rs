@@ -256,7 +256,7 @@ impl Producer {
         let data = batches
             .iter_mut()
             .map(|batch| PartitionProduceData::default().with_index(batch.partition).with_records(Some(batch.bytes())));
-        let topic = TopicProduceData::default().with_name(self.topic().wire()).with_partition_data(data.collect());
+        let topic = TopicProduceData::default().with_name(self.wire_topic.clone()).with_partition_data(data.collect());
         let timeout_ms = i32::try_from(self.image.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let request = ProduceRequest::default()
             .with_acks(self.image.acks.wire())

@@ -6,6 +6,7 @@ use jute::quorum::{QuorumMessage, QuorumPacket};
 use machine::{EndId, Io};
 
 use super::Leader;
+use crate::defect::Defect;
 use crate::work::learner;
 use crate::zab::ZabWork;
 use crate::zab::learner_handler::{LearnerHandler, Phase};
@@ -61,7 +62,11 @@ impl Leader {
             },
             io,
         );
-        for (zxid, entry) in plan.txns {
+        let hole = plan.txns.len().checked_sub(2).filter(|_| parts.config.defects.has(Defect::HoleInDiff));
+        for (at, (zxid, entry)) in plan.txns.into_iter().enumerate() {
+            if hole == Some(at) {
+                continue;
+            }
             handler.queue(QuorumPacket::Proposal { zxid, entry }, io);
             handler.queue(QuorumPacket::Commit { zxid }, io);
         }
@@ -106,6 +111,8 @@ fn plan_for(last_logged: Option<Zxid>, parts: &mut Parts<'_>, io: &mut Io<'_, Co
         committed_log: &mut committed.iter().map(|(zxid, entry)| (zxid, entry.clone())),
         last_processed,
         force_snapshot: parts.config.force_snapshot_sync,
+        cuts_strangers: !parts.config.defects.has(Defect::DiffWithoutTrunc),
+        cuts_tails: !parts.config.defects.has(Defect::NoTruncation),
     };
     sync_plan::plan(peer, history, || parts.log_files_from(peer, io))
 }

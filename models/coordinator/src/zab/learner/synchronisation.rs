@@ -27,8 +27,11 @@ impl Learner {
         io: &mut Io<'_, Coordinator>,
     ) -> Result<(), Left> {
         match packet {
-            QuorumPacket::Diff { .. } => {
+            QuorumPacket::Diff { zxid } => {
                 // `lastProcessedZxid` stays: the packet's zxid is only a promise (ZOOKEEPER-2355).
+                if parts.config.defects.has(Defect::DiffSetsLastProcessed) {
+                    parts.db.set_last_processed(zxid);
+                }
                 let snapshot_needed = parts.config.snapshot_trust_empty && !parts.has_snapshot(io);
                 self.begin_sync(SyncMode::Diff, snapshot_needed, parts, io);
                 Ok(())
@@ -119,7 +122,9 @@ impl Learner {
         let Phase::Synchronising(sync) = &mut self.phase else { unreachable!("it synchronises") };
         match packet {
             QuorumPacket::Proposal { zxid, entry } => {
-                if sync.last_queued.is_some_and(|last| !follows(last, zxid)) {
+                if Defect::learner_refuses_gaps(&parts.config.defects)
+                    && sync.last_queued.is_some_and(|last| !follows(last, zxid))
+                {
                     return Err(Left::Leader("a proposal leaves a gap"));
                 }
                 sync.last_queued = Some(zxid);
@@ -177,15 +182,23 @@ impl Learner {
         if sync.acked {
             return Err(Left::Leader("a second NEWLEADER"));
         }
+        let defects = &parts.config.defects;
         let mut steps = VecDeque::new();
         if sync.snapshot_needed {
             steps.push_back(PersistStep::Snapshot);
         }
-        if parts.config.defects.has(Defect::EpochBeforeTxns) {
+        if defects.has(Defect::AckNewLeaderBeforeTxns) {
+            // ZOOKEEPER-3911: up to 3.6.2 they went to the log behind UPTODATE, like what was proposed since.
+            steps.push_back(PersistStep::Epoch);
+        } else if defects.has(Defect::EpochBeforeTxns) {
             // ZOOKEEPER-4643: up to 3.9.1 the epoch came first.
             steps.extend([PersistStep::Epoch, PersistStep::Txns]);
         } else {
             steps.extend([PersistStep::Txns, PersistStep::Epoch]);
+        }
+        if defects.has(Defect::EpochFileFirst) {
+            steps.retain(|&step| step != PersistStep::Epoch);
+            steps.push_front(PersistStep::Epoch);
         }
         steps.push_back(PersistStep::Ack);
         self.phase = Phase::Persisting { sync: sync.clone(), steps, tickets: BTreeSet::new(), snapshot: None };
@@ -211,7 +224,8 @@ impl Learner {
             PersistStep::Snapshot => {
                 // The real server syncs it only after a SNAP. But txns that came behind a TRUNC are nowhere else, and the ACK
                 // will vouch for them.
-                if sync.mode == SyncMode::Trunc && !sync.ahead_of_disk {
+                let is_lazy = parts.config.defects.has(Defect::SnapshotNotSynced);
+                if is_lazy || sync.mode == SyncMode::Trunc && !sync.ahead_of_disk {
                     parts.take_snapshot(Durability::Lazy, io).map_err(Left::Process)?;
                 } else {
                     let writer = parts.take_snapshot(Durability::Synced, io).map_err(Left::Process)?;
@@ -344,7 +358,7 @@ impl Learner {
 /// A leader whose own log has holes (ZOOKEEPER-2846) is left, as by the real server's exception; before anything is written.
 fn refuse_gap(proposal: &Proposal, parts: &Parts<'_>) -> Result<(), Left> {
     let zxid = proposal.zxid();
-    match parts.db.committed_log().max() {
+    match parts.db.committed_log().max().filter(|_| Defect::learner_refuses_gaps(&parts.config.defects)) {
         Some(max) if zxid > max && !follows(max, zxid) => Err(Left::Leader("a committed txn leaves a gap")),
         Some(_) | None => Ok(()),
     }
@@ -356,7 +370,9 @@ fn refuse_gap(proposal: &Proposal, parts: &Parts<'_>) -> Result<(), Left> {
 fn apply(proposal: &Proposal, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
     let zxid = proposal.zxid();
     let _ = parts.db.process_entry(&proposal.entry);
-    parts.db.add_committed(zxid, proposal.bytes.clone());
+    if !parts.config.defects.has(Defect::SyncSkipsCommittedLog) {
+        parts.db.add_committed(zxid, proposal.bytes.clone());
+    }
     io.state(Fact::Applied {
         zxid,
         session: proposal.entry.header.session,

@@ -151,7 +151,7 @@ fn e08_fires_when_an_epoch_goes_back() {
     stage.elect(Some(1), 3, &[1, 2]);
     assert_eq!(stage.fired(), NONE);
     stage.elect(Some(2), 2, &[1, 2]);
-    assert_eq!(stage.fired(), ["E08"]);
+    assert_eq!(stage.fired(), ["E08", "E16"], "an epoch that does not rise is no controller's work");
     let mut stage = Stage::led();
     stage.elect(Some(1), 0, &[1, 2]);
     assert_eq!(stage.only().invariant, "E08");
@@ -283,4 +283,46 @@ fn a_history_that_is_told_anew_is_not_judged_again() {
     stage.oracle.history_retold([(moment, &*told)].into_iter());
     assert_eq!(stage.checked("E15"), checked);
     assert_eq!(stage.oracle.role("leader-of-orders-0"), Some(HostId(2)));
+}
+
+#[test]
+fn e16_fires_when_another_than_the_leader_writes_the_isr() {
+    let mut stage = Stage::led();
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    assert_eq!(stage.fired(), NONE);
+    stage.write_state(session_of(1), &state(1, Some(0), 0, &[0]));
+    assert_eq!(stage.fired(), ["E16"]);
+}
+
+#[test]
+fn e16_fires_when_a_write_demands_no_version() {
+    let mut stage = Stage::led();
+    let mut write = |version| {
+        let moment = stage.moment(0);
+        stage.oracle.state_write_sent(moment, 0, &orders(), version, &mut stage.findings);
+        stage.fired()
+    };
+    assert_eq!(write(Version::ZERO), NONE);
+    assert_eq!(write(Version::ANY), ["E16"]);
+}
+
+#[test]
+fn e17_fires_when_a_follower_joins_before_the_epoch_began() {
+    let joined = |end: i64| {
+        let mut stage = Stage::led();
+        stage.commit_records(1);
+        stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+        stage.append(0, true, 1, 0, "a");
+        stage.append(1, false, 1, 0, "a");
+        stage.elect(Some(1), 1, &[1]);
+        stage.oracle.epoch_began(1, "orders", 0, LeaderEpoch(1), 2);
+        stage.lead(1, 1);
+        for base in 1..end {
+            stage.append(2, false, base, 0, "a");
+        }
+        stage.write_state(session_of(1), &state(1, Some(1), 1, &[1, 2]));
+        stage.fired()
+    };
+    assert_eq!(joined(1), ["E17"]);
+    assert_eq!(joined(2), NONE);
 }

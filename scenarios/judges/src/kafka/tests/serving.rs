@@ -96,11 +96,27 @@ fn l13_fires_when_an_offset_means_another_record() {
     let mut stage = Stage::led();
     stage.commit_records(2);
     serve(&mut stage, 2, &batch(1, 0, 1, "x"));
-    assert_eq!(stage.only().invariant, "L13");
+    assert_eq!(stage.fired(), ["L15", "L13"], "and nobody sent it");
     // What is served is promised.
     let mut stage = Stage::led();
     stage.commit_records(1);
     serve(&mut stage, 1, &batch(0, 0, 1, "a"));
     let promise = stage.oracle.partitions[0].promise.unwrap();
     assert_eq!((promise.end, promise.how), (1, "given to a consumer"));
+}
+
+#[test]
+fn l15_fires_when_bytes_are_damaged_or_nobody_sent_them() {
+    let served = |records: &Bytes| {
+        let mut stage = Stage::led();
+        stage.commit_records(1);
+        serve(&mut stage, 1, records);
+        stage.fired()
+    };
+    let whole = batch(0, 0, 1, "a");
+    assert_eq!(served(&whole), NONE);
+    let mut damaged = whole.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(served(&Bytes::from(damaged)), ["L15"]);
+    assert!(served(&batch(0, 0, 1, "b")).contains(&"L15"));
 }

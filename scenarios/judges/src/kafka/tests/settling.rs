@@ -22,6 +22,10 @@ impl Show {
 }
 
 impl ClusterLook for Show {
+    fn is_meant(&self, _: HostId) -> bool {
+        true
+    }
+
     fn is_running(&self, host: HostId) -> bool {
         !self.down.contains(&(host.0 as usize))
     }

@@ -1,0 +1,117 @@
+//! The budget of a run within spec: which faults would make recovery impossible (invariants-and-faults.md §1.9).
+//!
+//! At every instant a quorum of the voters has its durable state, or will read it back; and each partition has a replica in sync
+//! that holds every committed record and is not about to lose it. Who is merely down, stopped or cut off counts as intact.
+
+use engine::{Fault, Hosts};
+use machine::HostId;
+use machine::disk::Disk as _;
+use world::Node;
+
+use crate::ensemble::Place;
+use crate::kafka::KafkaOracle;
+use crate::oracle::Oracle;
+use crate::server::{Role, Server};
+
+/// What a fault may take from a disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    Unsynced,
+    Everything,
+}
+
+fn takes(fault: &Fault) -> Takes {
+    if matches!(
+        fault,
+        Fault::Wipe { .. }
+            | Fault::BitRot { .. }
+            | Fault::BadSectors { .. }
+            | Fault::LostWrite { .. }
+            | Fault::MisdirectedWrite { .. }
+    ) {
+        return Takes::Everything;
+    }
+    if fault.is_lossy() { Takes::Unsynced } else { Takes::Nothing }
+}
+
+/// Why a fault must not strike these hosts now; none if it may.
+pub(crate) fn refuses(
+    zookeeper: &Oracle,
+    kafka: Option<&KafkaOracle>,
+    fault: &Fault,
+    targets: &[HostId],
+    hosts: &Hosts<'_, Node>,
+) -> Option<String> {
+    if fault.is_beyond_spec() {
+        return Some("no system promises to survive it".to_owned());
+    }
+    let takes = takes(fault);
+    if takes == Takes::Nothing {
+        return None;
+    }
+    zookeeper.would_lose(takes, targets, hosts).or_else(|| kafka?.would_lose(targets))
+}
+
+impl Oracle {
+    fn would_lose(&self, takes: Takes, targets: &[HostId], hosts: &Hosts<'_, Node>) -> Option<String> {
+        if !targets.iter().any(|&host| matches!(self.place(host), Place::Voter(_))) {
+            return None;
+        }
+        let quorum = self.servers.len() / 2 + 1;
+        let is_intact = |server: &Server| {
+            let is_target = targets.contains(&server.host);
+            match takes {
+                Takes::Nothing => true,
+                // A real server that has lost its first snapshot and not its log refuses to start.
+                Takes::Unsynced => {
+                    let is_safe = !is_target && server.role != Role::Down;
+                    server.refused.is_none() && (is_safe || would_start(server.host, hosts))
+                }
+                Takes::Everything => {
+                    !is_target
+                        && server.serves()
+                        && server.memory.contains == self.canon.len()
+                        && server.log.last_zxid() <= self.canon.last_zxid()
+                }
+            }
+        };
+        let intact = self.servers.iter().filter(|server| is_intact(server)).count();
+        (intact < quorum).then(|| format!("{intact} intact servers would be left, and a quorum is {quorum}"))
+    }
+}
+
+/// A server would start from what a loss of power leaves of its disk: no log, or a snapshot too.
+fn would_start(host: HostId, hosts: &Hosts<'_, Node>) -> bool {
+    let disk = hosts.disk(host);
+    let durable = hosts.durable(host);
+    let (mut has_log, mut has_snapshot) = (false, false);
+    for path in durable.list() {
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        has_log |= name.starts_with("log.");
+        has_snapshot |=
+            name.starts_with("snapshot.") && disk.find(&path).is_some_and(|file| durable.reaches(file, disk.len(file)));
+    }
+    has_snapshot || !has_log
+}
+
+impl KafkaOracle {
+    fn would_lose(&self, targets: &[HostId]) -> Option<String> {
+        let is_target = |broker: usize| targets.contains(&self.seating.cluster.brokers[broker].host);
+        for partition in self.partitions.iter() {
+            let Some(zk) = &partition.zk else { continue };
+            if !zk.isr.iter().any(is_target) {
+                continue;
+            }
+            let holds = |broker: usize| {
+                !is_target(broker)
+                    && self.is_up(broker)
+                    && partition.replicas[broker].log.end() >= partition.canon.end()
+            };
+            if !zk.isr.iter().any(holds) {
+                return Some(format!("it would destroy the last copy of {}", partition.name));
+            }
+        }
+        None
+    }
+}

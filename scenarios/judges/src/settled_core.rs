@@ -1,0 +1,168 @@
+//! A core: a part of the world that is healed for good and must get on while the rest stays broken (invariants-and-faults.md §4.2).
+
+use std::fmt::Write as _;
+
+use engine::{Brokenness, Core};
+use machine::{Draw, HostId};
+
+use crate::Oracle;
+use crate::kafka::KafkaOracle;
+use crate::server::Role;
+
+/// Draws a core: all voters, a majority, or an exact quorum with or without the leader; all brokers, or all but one where every
+/// partition can do without it; and all clients.
+pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: &[HostId], draw: &mut Draw) -> Core {
+    let mut voters: Vec<HostId> = zookeeper.servers.iter().map(|server| server.host).collect();
+    let count = voters.len();
+    let quorum = count / 2 + 1;
+    let leader = zookeeper.role("leader");
+    draw.shuffle(&mut voters);
+    let variant = draw.below(4);
+    let (mut name, kept) = match variant {
+        _ if quorum == count => ("all voters".to_owned(), count),
+        0 => ("all voters".to_owned(), count),
+        1 => {
+            let kept = quorum + draw.index(count - quorum + 1);
+            (format!("{kept} of {count} voters"), kept)
+        }
+        2 => ("an exact quorum of the voters".to_owned(), quorum),
+        _ => {
+            // The leader goes last, so that it is cut off the list.
+            voters.sort_by_key(|&voter| Some(voter) == leader);
+            ("an exact quorum of the voters without the leader".to_owned(), quorum)
+        }
+    };
+    let mut rest: Vec<(HostId, Brokenness)> = Vec::new();
+    for &voter in &voters[kept..] {
+        // One that hears or speaks alone disturbs elections, as in the real server: rare, so that other trouble shows.
+        let how = match draw.below(16) {
+            0..=3 => Brokenness::AsItIs,
+            4..=7 => Brokenness::Down,
+            8..=10 => Brokenness::Paused,
+            11..=13 => Brokenness::Cut,
+            14 => Brokenness::Deaf,
+            _ => Brokenness::Mute,
+        };
+        rest.push((voter, how));
+    }
+    if let Some(kafka) = kafka {
+        let dispensable: Vec<HostId> = kafka.dispensable();
+        if !dispensable.is_empty() && draw.chance(1, 2) {
+            let broker = dispensable[draw.index(dispensable.len())];
+            let how = [Brokenness::Down, Brokenness::Paused, Brokenness::Cut][draw.index(3)];
+            rest.push((broker, how));
+            name += ", all brokers but one";
+        }
+    }
+    for &(host, how) in &rest {
+        let _ = write!(name, "; {} {}", zookeeper.name(host), how.name());
+    }
+    rest.sort_unstable();
+    let members = everybody.iter().copied().filter(|host| rest.iter().all(|(other, _)| other != host)).collect();
+    Core { name, members, rest }
+}
+
+/// Why nobody can promise that a core gets on; none if it must.
+pub(crate) fn excuse(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, core: &Core) -> Option<String> {
+    let quorum = zookeeper.servers.len() / 2 + 1;
+    let voters = zookeeper.servers.iter().filter(|server| core.members.contains(&server.host));
+    let able = voters.filter(|server| server.refused.is_none() || server.role != Role::Down).count();
+    if able < quorum {
+        return Some(format!("only {able} of its voters have a disk that they trust, and a quorum is {quorum}"));
+    }
+    // A server that looks for a leader joins only when a quorum tells it who leads (zookeeper.md, FastLeaderElection): one that does
+    // not reach enough of those who follow stays out, as in the real server, while the leader serves.
+    let leader = zookeeper.servers.iter().filter(|server| server.leads.is_some()).max_by_key(|server| server.leads);
+    if let Some(leader) = leader {
+        let in_step = |server: &&std::sync::Arc<crate::server::Server>| {
+            core.members.contains(&server.host) && (server.host == leader.host || server.follows == Some(leader.host))
+        };
+        let of_core = zookeeper.servers.iter().filter(in_step).count();
+        let all_in_step = zookeeper.servers.iter().filter(|server| core.members.contains(&server.host)).count();
+        if of_core < quorum && of_core < all_in_step {
+            return Some(format!(
+                "the quorum of {} has servers outside of the core, who do not tell the others of it",
+                zookeeper.name(leader.host)
+            ));
+        }
+    }
+    kafka?.core_excuse(core)
+}
+
+impl KafkaOracle {
+    /// The brokers that every partition can do without: another replica in sync has every committed record, and enough remain for
+    /// an acknowledgement by all.
+    fn dispensable(&self) -> Vec<HostId> {
+        let cluster = &self.seating.cluster;
+        let is_ready = self
+            .work
+            .clients
+            .iter()
+            .zip(&cluster.clients)
+            .all(|(shadow, client)| client.kind != crate::kafka::KafkaClientKind::Admin || shadow.topics_ready);
+        let can_miss = |broker: usize| {
+            self.partitions.iter().filter(|partition| !partition.assignment.is_empty()).all(|partition| {
+                let Some(zk) = &partition.zk else { return false };
+                let holds =
+                    |other: usize| other != broker && partition.replicas[other].log.end() >= partition.canon.end();
+                let left = partition.assigned.iter().filter(|&other| other != broker).count();
+                zk.isr.iter().any(holds) && left >= self.min_insync(&partition.name.topic).max(1)
+            })
+        };
+        if !is_ready || cluster.brokers.len() < 2 {
+            return Vec::new();
+        }
+        (0..cluster.brokers.len()).filter(|&broker| can_miss(broker)).map(|it| cluster.brokers[it].host).collect()
+    }
+
+    fn core_excuse(&self, core: &Core) -> Option<String> {
+        let is_in = |broker: usize| core.members.contains(&self.seating.cluster.brokers[broker].host);
+        self.partitions.iter().filter(|partition| !partition.assignment.is_empty()).find_map(|partition| {
+            let zk = partition.zk.as_ref()?;
+            if !zk.isr.iter().any(is_in) {
+                return Some(format!("nobody in sync on {} is in the core", partition.name));
+            }
+            let left = partition.assigned.iter().filter(|&broker| is_in(broker)).count();
+            let needs = self.min_insync(&partition.name.topic);
+            (left < needs)
+                .then(|| format!("{} has {left} replicas in the core and needs {needs} in sync", partition.name))
+        })
+    }
+
+    /// Who controls and who leads what, in words without numbers that only ever grow.
+    pub(crate) fn shape(&self) -> String {
+        let mut text = match &self.znodes.controller {
+            Some((controller, _)) => format!("controller {}", self.name_of(*controller)),
+            None => "no controller".to_owned(),
+        };
+        for partition in self.partitions.iter() {
+            let Some(zk) = &partition.zk else { continue };
+            let leader = zk.leader.map_or("nobody", |leader| self.seating.name(leader));
+            let _ = write!(text, ", {} led by {leader} with {} in sync", partition.name, zk.isr.iter().count());
+        }
+        text
+    }
+
+    /// How far all replicas have come.
+    pub(crate) fn replicated(&self) -> u64 {
+        let ends = self.partitions.iter().flat_map(|it| it.replicas.iter().map(|replica| replica.log.end()));
+        ends.map(|end| u64::try_from(end).unwrap_or(0)).sum()
+    }
+}
+
+impl Oracle {
+    /// What each voter is to the others, in words without epochs.
+    pub(crate) fn shape(&self) -> String {
+        let mut text = String::new();
+        for (voter, server) in self.servers.iter().enumerate() {
+            let separator = if voter == 0 { "" } else { ", " };
+            let _ = write!(text, "{separator}{} {}", self.voter_name(voter), server.role.name());
+            if server.leads.is_some() {
+                text += " established";
+            } else if let Some(leader) = server.follows {
+                let _ = write!(text, " {}", self.name(leader));
+            }
+        }
+        text
+    }
+}

@@ -99,8 +99,8 @@ impl Explanation {
     fn write_slice(&self, text: &mut String) {
         let object = if self.object.is_empty() { String::new() } else { format!(" to {}", self.object.join(", ")) };
         let left = self.events.saturating_sub(self.on_path);
-        let title = cut(&format!("what happened{object}"), 58);
-        let _ = writeln!(text, "{title:<58}  (elided: {left} events off the causal path)");
+        let title = cut(&format!("what happened{object}"), 56);
+        let _ = writeln!(text, "{title:<56}  (elided: {left} events off the causal path)");
         let mut wraps = SLICE_WRAPS;
         for line in &self.slice {
             match line {

@@ -19,7 +19,7 @@ const SCHEMA: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repro {
-    /// [`SCHEMA`] of the writer.
+    /// The version of the form, as its writer had it.
     pub schema: u32,
     /// Version of the testbed that wrote it.
     pub version: String,

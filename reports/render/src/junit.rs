@@ -116,7 +116,8 @@ fn plain(text: &str) -> String {
 }
 
 /// As XML takes it, in text and in attributes; what XML 1.0 cannot hold is replaced.
-fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

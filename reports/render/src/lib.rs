@@ -14,7 +14,7 @@ mod terminal;
 mod timeline;
 
 pub use columns::{WIDTH, table};
-pub use junit::junit;
+pub use junit::{escaped, junit};
 pub use perfetto::perfetto;
 pub use shiviz::{Shown, shiviz};
 pub use terminal::{Level, terminal};

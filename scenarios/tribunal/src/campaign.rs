@@ -16,8 +16,6 @@ use engine::Verdict;
 use search::{Failure, Shard, first_difference};
 use world::BadInput;
 
-pub(crate) use outcome::without_place;
-
 pub use gate::{Gate, Unmet};
 pub use junit::junit;
 pub use outcome::{Asked, CampaignOutcome, Noted, ScenarioOutcome, Shards, Stopped, Times, merge};

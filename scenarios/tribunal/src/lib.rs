@@ -24,6 +24,7 @@ pub mod score;
 mod shrinking;
 mod source;
 mod story;
+mod versioned;
 
 pub use catalogue::{Entry, HUNTS, SCENARIOS, find};
 pub use check::{Seed, campaign, check, one, seeds};

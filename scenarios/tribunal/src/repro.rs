@@ -8,12 +8,20 @@ use search::Trail;
 use serde::{Deserialize, Serialize};
 use world::{BadInput, Scenario};
 
-use crate::campaign::without_place;
 use crate::prepared::{Given, Prepared};
 use crate::report::{COMMIT, VERSION};
+use crate::versioned::{self, Kind};
 
 /// The version of the file's form; a reader refuses any other.
 const SCHEMA: u32 = 1;
+
+/// As files that are read again.
+const KIND: Kind = Kind {
+    what: "a repro",
+    schema: SCHEMA,
+    origin: "repros are written by tribunal fuzz --keep DIR and tribunal shrink",
+    elsewhere: "replay it with the version that wrote it",
+};
 
 /// A run that can be made again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,25 +140,7 @@ impl Repro {
     /// # Errors
     /// If it is no repro, or one of another version.
     pub fn from_json(file: &str, text: &str) -> Result<Self, BadInput> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-            version: String,
-        }
-        let bad = |error: &serde_json::Error| {
-            let line = (error.line() > 0).then(|| error.line());
-            BadInput::new(file, line, format!("is no repro: {}", without_place(error)))
-                .hint("repros are written by tribunal fuzz --keep DIR and tribunal shrink")
-        };
-        let found: Version = serde_json::from_str(text).map_err(|error| bad(&error))?;
-        if found.schema != SCHEMA || found.version != VERSION {
-            let what = format!(
-                "is a repro of tribunal {} (form {}), and this is {VERSION} (form {SCHEMA})",
-                found.version, found.schema
-            );
-            return Err(BadInput::new(file, None, what).hint("replay it with the version that wrote it"));
-        }
-        serde_json::from_str(text).map_err(|error| bad(&error))
+        versioned::read(&KIND, file, text)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use render::escaped;
+
 use super::{CampaignOutcome, Noted, ScenarioOutcome, Unmet};
 
 /// The whole document.
@@ -105,31 +107,4 @@ fn case(into: &mut String, suite: &str, name: &str, wrong: Option<(&str, &str, &
         ),
     }
     .expect("a string takes any text");
-}
-
-/// As XML takes it. What XML 1.0 has no way to write becomes a question mark.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') => out.push('?'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    #[test]
-    fn text_is_escaped_for_xml() {
-        assert_eq!(escaped("a<b> & \"c\"\u{1}\n"), "a&lt;b&gt; &amp; &quot;c&quot;?\n");
-    }
 }

@@ -10,9 +10,18 @@ use world::BadInput;
 
 use super::{Campaign, Ran};
 use crate::report::{COMMIT, VERSION};
+use crate::versioned::{self, Kind};
 
 /// The version of the file's form; a reader refuses any other.
 const SCHEMA: u32 = 1;
+
+/// As files that are read again.
+const KIND: Kind = Kind {
+    what: "an outcome of a campaign",
+    schema: SCHEMA,
+    origin: "outcomes are written by tribunal fuzz --json FILE and tribunal merge --json FILE",
+    elsewhere: "merge it with the version that wrote it",
+};
 
 /// What became of a campaign, or of one shard of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -338,31 +347,8 @@ impl CampaignOutcome {
     /// # Errors
     /// If it is none, or one of another version.
     pub fn from_json(file: &str, text: &str) -> Result<Self, BadInput> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-            version: String,
-        }
-        let bad = |error: &serde_json::Error| {
-            let line = (error.line() > 0).then(|| error.line());
-            BadInput::new(file, line, format!("is no outcome of a campaign: {}", without_place(error)))
-                .hint("outcomes are written by tribunal fuzz --json FILE and tribunal merge --json FILE")
-        };
-        let found: Version = serde_json::from_str(text).map_err(|error| bad(&error))?;
-        if found.schema != SCHEMA || found.version != VERSION {
-            let (version, form) = (found.version, found.schema);
-            let what =
-                format!("is an outcome of tribunal {version} (form {form}), and this is {VERSION} (form {SCHEMA})");
-            return Err(BadInput::new(file, None, what).hint("merge it with the version that wrote it"));
-        }
-        serde_json::from_str(text).map_err(|error| bad(&error))
+        versioned::read(&KIND, file, text)
     }
-}
-
-/// What is wrong with JSON text, without the place, which the reader is told before.
-pub(crate) fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
 }
 
 /// Makes one outcome of several shards', each with its file's name. If all shards are there, it is that of the whole

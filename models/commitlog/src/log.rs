@@ -40,7 +40,7 @@ pub struct Log {
     pub(crate) is_hosted: bool,
 }
 
-/// A flush in flight: when all its syncs are done, everything below an offset is durable.
+/// A flush in flight: when all its syncs are done, and those of the flushes before it, everything below an offset is durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Flush {
     pub(crate) up_to: Offset,
@@ -301,8 +301,10 @@ impl Log {
         assert!(self.recovery_point <= *log_end, "{tp}: recovery point {} beyond {log_end}", self.recovery_point);
         for flush in &self.flushes {
             assert!(flush.up_to <= *log_end, "{tp}: a flush up to {} beyond the log end {log_end}", flush.up_to);
-            assert!(!flush.waiting.is_empty(), "{tp}: a flush that waits for nothing");
         }
+        assert!(self.flushes.is_sorted_by_key(|flush| flush.up_to), "{tp}: flushes out of order");
+        let is_waiting = self.flushes.first().is_none_or(|flush| !flush.waiting.is_empty());
+        assert!(is_waiting, "{tp}: a flush that waits for nothing");
         let first = self.segment(0).base;
         assert!(first <= *log_start, "{tp}: the first segment begins at {first}, after the log start {log_start}");
         let mut before: Option<&Segment> = None;

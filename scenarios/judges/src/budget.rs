@@ -81,18 +81,14 @@ impl Oracle {
     }
 }
 
-/// A server would start from what a loss of power leaves of its disk: no log, or a snapshot too.
+/// A server would start from whatever a loss of power leaves of its disk: no log, or a snapshot too. What is not durable may survive.
 fn would_start(host: HostId, hosts: &Hosts<'_, Node>) -> bool {
     let disk = hosts.disk(host);
     let durable = hosts.durable(host);
-    let (mut has_log, mut has_snapshot) = (false, false);
-    for path in durable.list() {
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        has_log |= name.starts_with("log.");
-        has_snapshot |=
-            name.starts_with("snapshot.") && disk.find(&path).is_some_and(|file| durable.reaches(file, disk.len(file)));
-    }
-    has_snapshot || !has_log
+    let is = |path: &str, prefix: &str| path.rsplit('/').next().unwrap_or(path).starts_with(prefix);
+    let is_safe = |path: &String| disk.find(path).is_some_and(|file| durable.reaches(file, disk.len(file)));
+    let has_snapshot = durable.list().iter().any(|path| is(path, "snapshot.") && is_safe(path));
+    has_snapshot || !disk.list("").iter().chain(&durable.list()).any(|path| is(path, "log."))
 }
 
 impl KafkaOracle {

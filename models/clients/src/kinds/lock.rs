@@ -357,8 +357,11 @@ impl Lock {
             return;
         }
         assert_ne!(event.event, EventType::NodeChildrenChanged, "the one before was watched for its data");
-        let slot = recorder.idle_slot().expect("who waits has nothing open");
-        self.list(slot, false, recorder, io);
+        match recorder.idle_slot() {
+            Some(slot) => self.list(slot, false, recorder, io),
+            // A probe of whether the ensemble serves again is open.
+            None => self.retry(Retry::List { uncertain: false }, io),
+        }
     }
 
     pub(super) fn on_expired(&mut self, recorder: &Recorder, io: &mut Io<'_, ZkWorkload>) {
@@ -410,10 +413,11 @@ impl Lock {
         if at > io.now() {
             return;
         }
-        let slot = recorder.idle_slot().expect("who retries has nothing open");
-        match then {
-            Retry::List { uncertain } => self.list(slot, uncertain, recorder, io),
-            Retry::Sweep => self.sweep(slot, recorder, io),
+        match (then, recorder.idle_slot()) {
+            (Retry::List { uncertain }, Some(slot)) => self.list(slot, uncertain, recorder, io),
+            (Retry::Sweep, Some(slot)) => self.sweep(slot, recorder, io),
+            // A probe of whether the ensemble serves again is open.
+            (then, None) => self.retry(then, io),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The entries of a host's one directory, and which of them are durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::file::Sequence;
@@ -159,7 +159,16 @@ impl Directory {
 
     /// Whether a file has a name, or might have one after a crash.
     pub(super) fn is_reachable(&self, file: FileId) -> bool {
-        let is_named = self.names.names.contains_key(&file) || self.durable.names.contains_key(&file);
-        is_named || self.unsynced.iter().any(|change| change.file == file)
+        self.is_named(file) || self.unsynced.iter().any(|change| change.file == file)
+    }
+
+    /// Whether a file has a name, in the cache or on the device.
+    pub(super) fn is_named(&self, file: FileId) -> bool {
+        self.names.names.contains_key(&file) || self.durable.names.contains_key(&file)
+    }
+
+    /// The files of which a name is not durable yet, or lost.
+    pub(super) fn changed(&self) -> BTreeSet<FileId> {
+        self.unsynced.iter().map(|change| change.file).collect()
     }
 }

@@ -28,7 +28,7 @@ pub struct PageCache {
     files: BTreeMap<FileId, Arc<File>>,
     /// Files without a name, which a crash may give theirs back.
     unlinked: BTreeSet<FileId>,
-    syncs: Vec<PendingSync>,
+    syncs: BTreeMap<Ticket, PendingSync>,
     next_file: u32,
     last_sequence: Sequence,
 }
@@ -36,7 +36,6 @@ pub struct PageCache {
 /// A sync that was begun and has not completed.
 #[derive(Clone, Copy, Debug)]
 struct PendingSync {
-    ticket: Ticket,
     target: SyncTarget,
     /// It covers every operation below this number.
     covered: Sequence,
@@ -74,7 +73,7 @@ impl PageCache {
             directory: Arc::default(),
             files: BTreeMap::new(),
             unlinked: BTreeSet::new(),
-            syncs: Vec::new(),
+            syncs: BTreeMap::new(),
             next_file: 0,
             last_sequence: 0,
         }
@@ -83,7 +82,7 @@ impl PageCache {
     /// The sync of that ticket is done: exactly what it covered when it was begun is durable now. False if no such sync
     /// is pending, as after a loss of power.
     pub fn harden(&mut self, ticket: Ticket) -> bool {
-        let Some(PendingSync { target, covered, .. }) = self.finish(ticket) else { return false };
+        let Some(PendingSync { target, covered }) = self.syncs.remove(&ticket) else { return false };
         let commits_entries = match target {
             SyncTarget::File(file) => {
                 if let Some(file) = self.files.get_mut(&file).filter(|file| file.is_dirty_below(covered)) {
@@ -131,7 +130,7 @@ impl PageCache {
     ///
     /// Simplified: a later write into the same 4 KiB page does not bring the lost bytes around it back to the device.
     pub fn fail_sync(&mut self, ticket: Ticket) -> bool {
-        let Some(PendingSync { target, covered, .. }) = self.finish(ticket) else { return false };
+        let Some(PendingSync { target, covered }) = self.syncs.remove(&ticket) else { return false };
         match target {
             SyncTarget::File(file) => {
                 if let Some(file) = self.files.get_mut(&file).filter(|file| file.is_dirty_below(covered)) {
@@ -146,13 +145,7 @@ impl PageCache {
     /// True if a sync of that ticket was begun and has neither completed nor been dropped by a loss of power.
     #[must_use]
     pub fn is_pending(&self, ticket: Ticket) -> bool {
-        self.syncs.iter().any(|sync| sync.ticket == ticket)
-    }
-
-    /// Takes a sync off the list of those that are pending.
-    fn finish(&mut self, ticket: Ticket) -> Option<PendingSync> {
-        let at = self.syncs.iter().position(|sync| sync.ticket == ticket)?;
-        Some(self.syncs.remove(at))
+        self.syncs.contains_key(&ticket)
     }
 
     /// The host loses power: the cache is gone, the device holds what was durable and what the model leaves of the rest,
@@ -210,7 +203,7 @@ impl PageCache {
     /// The sync of that ticket is over and has done nothing, whatever its asker was told: what it covered waits for another.
     /// False if no such sync is pending.
     pub fn skip_sync(&mut self, ticket: Ticket) -> bool {
-        self.finish(ticket).is_some()
+        self.syncs.remove(&ticket).is_some()
     }
 
     /// The device took the last change of that file and lost it: the cache reads it, no sync brings it back, and the next loss of
@@ -329,17 +322,22 @@ impl PageCache {
         self.last_sequence
     }
 
-    /// A file lost its name, though perhaps not for ever.
+    /// A file lost its name: it is dropped if no crash can give that back.
     fn unlink(&mut self, id: FileId) {
         self.file_mut(id).path = None;
-        self.unlinked.insert(id);
+        if self.directory.is_reachable(id) {
+            self.unlinked.insert(id);
+        } else {
+            self.files.remove(&id);
+        }
     }
 
-    /// Drops the files that no crash can bring back.
+    /// Drops the files that no crash can bring back, now that less of the directory is unsynced.
     fn forget_unreachable(&mut self) {
         let (directory, files) = (&self.directory, &mut self.files);
+        let changed = directory.changed();
         self.unlinked.retain(|&id| {
-            let is_reachable = directory.is_reachable(id);
+            let is_reachable = directory.is_named(id) || changed.contains(&id);
             if !is_reachable {
                 files.remove(&id);
             }
@@ -357,7 +355,6 @@ impl Disk for PageCache {
         let replaced = Arc::make_mut(&mut self.directory).name(sequence, id, path, self.metadata);
         if let Some(replaced) = replaced {
             self.unlink(replaced);
-            self.forget_unreachable();
         }
         Ok(id)
     }
@@ -404,7 +401,6 @@ impl Disk for PageCache {
         let replaced = Arc::make_mut(&mut self.directory).name(sequence, id, to, self.metadata);
         if let Some(replaced) = replaced {
             self.unlink(replaced);
-            self.forget_unreachable();
         }
         Ok(())
     }
@@ -414,7 +410,6 @@ impl Disk for PageCache {
         let sequence = self.next_sequence();
         Arc::make_mut(&mut self.directory).unname(sequence, id, self.metadata);
         self.unlink(id);
-        self.forget_unreachable();
         Ok(())
     }
 
@@ -422,8 +417,8 @@ impl Disk for PageCache {
         if let SyncTarget::File(file) = target {
             assert!(self.files.get(&file).is_some_and(|file| file.path.is_some()), "{file:?} was removed");
         }
-        assert!(self.syncs.iter().all(|sync| sync.ticket != ticket), "{ticket} is pending");
-        self.syncs.push(PendingSync { ticket, target, covered: self.last_sequence + 1 });
+        let before = self.syncs.insert(ticket, PendingSync { target, covered: self.last_sequence + 1 });
+        assert!(before.is_none(), "{ticket} is pending");
     }
 }
 

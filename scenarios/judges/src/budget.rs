@@ -12,6 +12,8 @@ use crate::ensemble::Place;
 use crate::kafka::KafkaOracle;
 use crate::oracle::Oracle;
 use crate::server::{Role, Server};
+use crate::snapshot_file;
+use crate::txn_log::{is_log, zxid_of};
 
 /// What a fault may take from a disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Oracle {
                 // A real server that has lost its first snapshot and not its log refuses to start.
                 Takes::Unsynced => {
                     let is_safe = !is_target && server.role != Role::Down;
-                    server.refused.is_none() && (is_safe || would_start(server.host, hosts))
+                    server.refused.is_none() && (is_safe || would_start(server, hosts))
                 }
                 Takes::Everything => {
                     !is_target
@@ -81,14 +83,16 @@ impl Oracle {
     }
 }
 
-/// A server would start from whatever a loss of power leaves of its disk: no log, or a snapshot too. What is not durable may survive.
-fn would_start(host: HostId, hosts: &Hosts<'_, Node>) -> bool {
-    let disk = hosts.disk(host);
-    let durable = hosts.durable(host);
-    let is = |path: &str, prefix: &str| path.rsplit('/').next().unwrap_or(path).starts_with(prefix);
-    let is_safe = |path: &String| disk.find(path).is_some_and(|file| durable.reaches(file, disk.len(file)));
-    let has_snapshot = durable.list().iter().any(|path| is(path, "snapshot.") && is_safe(path));
-    has_snapshot || !disk.list("").iter().chain(&durable.list()).any(|path| is(path, "log."))
+/// A server would start from whatever a loss of power leaves of its disk: an empty one, or a whole snapshot and a log without a hole.
+fn would_start(server: &Server, hosts: &Hosts<'_, Node>) -> bool {
+    let disk = hosts.disk(server.host);
+    let durable = hosts.durable(server.host);
+    let is_whole = |path: &String| durable.bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes));
+    let snapshots = durable.list().into_iter().filter_map(|path| Some((zxid_of(&path, "snapshot.")?, path)));
+    match snapshots.filter(|(_, path)| is_whole(path)).map(|(zxid, _)| zxid).max() {
+        Some(snapshot) => server.log.survives(snapshot, disk),
+        None => !disk.list("").iter().chain(&durable.list()).any(|path| is_log(path)),
+    }
 }
 
 impl KafkaOracle {

@@ -337,7 +337,14 @@ impl Oracle {
         let replay = Arc::make_mut(&mut self.replay);
         let mut broken = Vec::new();
         self.tally.check(Rule::ClosedIsClosed);
-        if !is_error && let Some((at, then)) = replay.closed(session) {
+        // A session that expires before its createSession is prepared is tracked again by that, and expires again
+        // (`trackSession` puts a closing session back into a bucket): its second end takes nothing with it.
+        let ends_again =
+            matches!(&entry.txn, Txn::CloseSession(close) if close.as_ref().is_none_or(|it| it.paths.is_empty()));
+        if !is_error
+            && !ends_again
+            && let Some((at, then)) = replay.closed(session)
+        {
             broken.push(Broken {
                 rule: Rule::ClosedIsClosed,
                 kind: "zombie-session-write",
@@ -387,7 +394,7 @@ impl Oracle {
             }
         }
         if let Txn::CloseSession(_) = entry.txn {
-            replay.closed.insert(session, (zxid, moment));
+            replay.closed.entry(session).or_insert((zxid, moment));
             Arc::make_mut(&mut self.conversations).session_closed(session);
         }
         Arc::make_mut(&mut self.conversations).paths_changed(&changes);

@@ -15,6 +15,7 @@ use crate::chunked::Chunked;
 
 /// Magic, version and database id.
 const FILE_HEADER: u64 = 16;
+const MAGIC: &[u8] = b"ZKLG";
 /// Checksum and length before an entry.
 const ENTRY_HEADER: usize = 12;
 const END_OF_ENTRY: u8 = b'B';
@@ -295,6 +296,32 @@ impl TxnLog {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether a server would start from this log, with a snapshot up to `above`, whatever a loss of power leaves of what is not
+    /// durable: a start of the newest file, or no newest file. Anything else may leave a gap, or a file that is none
+    /// (zookeeper.md §9.6).
+    pub(crate) fn survives(&self, above: Zxid, disk: &PageCache) -> bool {
+        let durable = disk.durable();
+        let mut before = above;
+        for (at, file) in self.files.iter().enumerate() {
+            let is_newest = at + 1 == self.files.len();
+            let end = self.files.get(at + 1).map_or(self.entries.len(), |next| next.first);
+            let Some(id) = disk.find(&file.path) else { return false };
+            let settled = if is_newest { FILE_HEADER } else { disk.len(id) };
+            let has_header = disk.bytes(&file.path).is_some_and(|bytes| bytes.starts_with(MAGIC));
+            if file.is_opaque || !has_header || !durable.holds(id, settled) || (!is_newest && !durable.has_entry(id)) {
+                return false;
+            }
+            for entry in (file.first..end).filter_map(|entry| self.entries.get(entry)).filter(|it| it.zxid > above) {
+                if entry.zxid.epoch() == before.epoch() && entry.zxid.counter() != before.counter() + 1 {
+                    return false;
+                }
+                before = entry.zxid;
+            }
+        }
+        // What a failed sync has lost lies before what a later one has saved.
+        self.failed <= self.confirmed || self.failed == self.entries.len()
     }
 
     /// Whether a transaction and all before it would survive a loss of power.

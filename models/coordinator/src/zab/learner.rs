@@ -319,6 +319,10 @@ impl Learner {
                 self.on_dial_failed(tries, started, parts, io)
             }
             Phase::Pausing { tries, started, .. } => {
+                if started.saturating_add(Self::connect_budget(parts)) <= io.now() {
+                    // The process stopped while it slept.
+                    return Err(Left::Leader("connecting to the leader took too long on retries"));
+                }
                 self.dial(tries + 1, started, parts, io);
                 Ok(())
             }

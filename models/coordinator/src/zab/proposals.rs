@@ -105,6 +105,17 @@ impl Proposals {
         Acked::Committed { syncs: self.pending_syncs.remove(&zxid).unwrap_or_default() }
     }
 
+    /// A learner's log ends here, or is about to: what it acknowledged behind that, over an earlier connection, is sent to it again.
+    ///
+    /// The real leader keeps such acks (§3.7): it truncates a follower that comes back with proposals that are not committed yet, and
+    /// commits them with the ack of a log that has them no more. A quorum then does not have what was committed (ZK-I11) until
+    /// the follower has logged it again.
+    pub(super) fn forget_acks(&mut self, of: Sid, behind: Zxid) {
+        for (_, proposal) in self.outstanding.range_mut(behind.next()..) {
+            proposal.acks.remove(&of);
+        }
+    }
+
     /// `processSync`: whether to answer at once; else it is remembered until what was proposed last is committed.
     pub(super) fn sync(&mut self, of: EndId) -> bool {
         if self.outstanding.is_empty() {
@@ -179,6 +190,25 @@ mod tests {
         assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Committed { syncs: vec![] });
         assert_eq!(proposals.last_committed(), z(1), "the second waits for one more ack");
         assert_eq!(proposals.ack(Sid::new(3), z(2), &config), Acked::Committed { syncs: vec![] });
+    }
+
+    /// Found by the swarm (swarm-ensemble, seed 572): all pause, all followers come back to the leader that they left, are truncated
+    /// to what is committed, and one loses power before it has logged again what it had acknowledged.
+    #[test]
+    fn ack_of_a_log_that_was_truncated_since_does_not_count() {
+        let (mut proposals, config) = three();
+        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Counted);
+        proposals.forget_acks(Sid::new(2), z(0));
+        assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Counted);
+        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Committed { syncs: vec![] });
+    }
+
+    #[test]
+    fn ack_of_what_a_learner_keeps_counts() {
+        let (mut proposals, config) = three();
+        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Counted);
+        proposals.forget_acks(Sid::new(2), z(1));
+        assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Committed { syncs: vec![] });
     }
 
     #[test]

@@ -70,6 +70,17 @@ fn c19_is_silent_for_what_is_refused() {
     assert_eq!(stage.fired(), ["C19"]);
 }
 
+/// Found by the swarm (swarm-ensemble, seed 390): a slow leader prepares createSession behind the session's expiry, and so tracks it again.
+#[test]
+fn c19_is_silent_for_a_second_end_that_takes_nothing_with_it() {
+    let mut stage = Stage::led();
+    stage.commit(&close(zxid(1, 3), SESSION, &[]));
+    stage.commit(&close(zxid(1, 4), SESSION, &[]));
+    assert_eq!(stage.fired(), Vec::<&str>::new());
+    stage.commit(&close(zxid(1, 5), SESSION, &["/e"]));
+    assert_eq!(stage.fired(), ["C19"]);
+}
+
 #[test]
 fn c20_fires_when_a_close_forgets_an_ephemeral() {
     // M07.

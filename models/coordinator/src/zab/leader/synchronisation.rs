@@ -25,7 +25,7 @@ impl Leader {
         io: &mut Io<'_, Coordinator>,
     ) {
         let plan = plan_for(last_logged, parts, io);
-        let proposals = self.proposals.as_ref().expect("the epoch is settled");
+        let proposals = self.proposals.as_mut().expect("the epoch is settled");
         let handler = self.learners.get_mut(&end).expect("the learner is still there");
         let sid = handler.sid.expect("FOLLOWERINFO came before");
         if plan.from_disk {
@@ -118,7 +118,13 @@ fn plan_for(last_logged: Option<Zxid>, parts: &mut Parts<'_>, io: &mut Io<'_, Co
 }
 
 /// `startForwarding`: what the learner lacks and is not in its plan, then everything live.
-fn start_forwarding(handler: &mut LearnerHandler, proposals: &Proposals, after: Zxid, io: &mut Io<'_, Coordinator>) {
+fn start_forwarding(
+    handler: &mut LearnerHandler,
+    proposals: &mut Proposals,
+    after: Zxid,
+    io: &mut Io<'_, Coordinator>,
+) {
+    proposals.forget_acks(handler.sid.expect("FOLLOWERINFO came before"), after);
     if proposals.last_proposed() > after {
         for (zxid, entry, committed) in proposals.after(after) {
             handler.queue(QuorumPacket::Proposal { zxid, entry }, io);

@@ -53,6 +53,8 @@ pub struct ZkWorkload {
     stopped: bool,
     probe: Probe,
     probes: u64,
+    /// What its probes are created under.
+    probe_root: Arc<str>,
     /// The operator asked the process to end.
     terminating: bool,
 }
@@ -82,6 +84,7 @@ impl Machine for ZkWorkload {
             stopped: false,
             probe: image.probe_after.map_or(Probe::Absent, |span| Probe::At(io.now() + span)),
             probes: 0,
+            probe_root: Arc::clone(&image.root),
             terminating: false,
             image: Arc::new(image.clone()),
         }
@@ -313,7 +316,7 @@ impl ZkWorkload {
         self.probe = Probe::Open;
         self.probes += 1;
         let value = self.recorder.fresh();
-        let path: Arc<str> = Arc::from(format!("{}/probe-{value:x}", self.image.root));
+        let path: Arc<str> = Arc::from(format!("{}/probe-{value:x}", self.probe_root));
         let create = Invocation::create(&path, CreateMode::Persistent, Some(Stored { value, token: 0 }));
         self.recorder.invoke(slot, create.aiming(Aim::Probe), io);
     }
@@ -324,6 +327,10 @@ impl ZkWorkload {
             let (client, path, zxid) = (self.image.client, Arc::clone(&done.path), done.zxid);
             io.state(WorkloadFact::ProbeSucceeded { client, path, zxid, attempts: self.probes });
         } else {
+            if done.code == ErrorCode::NoNode {
+                // What was set up is lost, as an ensemble without forceSync may lose it. What is asked is whether it serves.
+                self.probe_root = Arc::from("");
+            }
             self.probe = Probe::At(io.now() + RETRY);
         }
     }

@@ -128,6 +128,8 @@ machine::facts! {
             leader: Sid => Uint(u64::from(leader.value())),
             why: &'static str => Text(why),
         },
+        /// The log could not be written or synced: nothing syncs what is in it and not durable any more (§3.10).
+        "log-failed" LogFailed { why: String => Text(why) },
         /// A learner cut its log after this zxid (§9.5).
         "truncated" Truncated { zxid: Zxid => Hex(zxid.value()) },
         /// A watch event went to a client (§8.4).

@@ -357,6 +357,7 @@ impl Coverage {
             | ServerFact::RefusedToStart { .. }
             | ServerFact::LearnerDropped { .. }
             | ServerFact::LearnerLeft { .. }
+            | ServerFact::LogFailed { .. }
             | ServerFact::Truncated { .. } => {}
         }
     }

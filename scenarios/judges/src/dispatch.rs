@@ -89,6 +89,7 @@ impl ZkJudges {
                 oracle.recovered(moment, voter, *epoch, findings);
                 oracle.read_back(moment, voter);
             }
+            ServerFact::LogFailed { .. } => oracle.log_failed(voter),
             ServerFact::RefusedToStart { .. } => oracle.refused_to_start(moment, voter),
             // The role that follows says it, or a packet or the disk did.
             ServerFact::LeaderSteppedDown { .. }
@@ -316,7 +317,7 @@ impl ZkJudges {
             SeenWhat::Removed { path } => oracle.removed(voter, path),
             SeenWhat::Created { path } => oracle.created(voter, path),
             SeenWhat::Durable { result: Ok(()), .. } => oracle.synced(moment, voter),
-            SeenWhat::Durable { result: Err(_), .. } => oracle.sync_failed(voter),
+            SeenWhat::Durable { result: Err(_), .. } => oracle.log_failed(voter),
             SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, voter, incarnation.0, disk, findings),
             SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, voter),
             SeenWhat::Crashed { power: true, disk } => oracle.lost_power(moment, voter, disk),

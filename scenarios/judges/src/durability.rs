@@ -21,7 +21,7 @@ const RENAME_NOT_SYNCED: &str = "the directory is not synced after an epoch file
 /// Why a file whose bytes are durable counts, though its name is not.
 pub(crate) const NAME_NOT_SYNCED: &str = "the directory is not synced after a log or a snapshot is created or renamed, so a loss of power may take the whole file (known hole, zookeeper.md §9.7)";
 /// Why a tail whose sync failed is tolerated.
-const SYNC_FAILED: &str = "a sync failed, and the real server goes on in the same process with a log tail that nothing syncs again (known hole, zookeeper.md §3.10)";
+const SYNC_FAILED: &str = "a write or a sync failed, and the real server goes on in the same process with a log tail that nothing syncs again (known hole, zookeeper.md §3.10)";
 /// Why a transaction that was cut is back.
 const TRUNCATION_UNDONE: &str =
     "a loss of power brought a transaction back that had been cut from a log (known hole, zookeeper.md §9.5)";
@@ -517,8 +517,8 @@ impl Oracle {
         }
     }
 
-    /// A sync failed on a voter's disk.
-    pub fn sync_failed(&mut self, voter: usize) {
+    /// A sync failed on a voter's disk, or a write to its log.
+    pub fn log_failed(&mut self, voter: usize) {
         self.server_mut(voter).log.sync_failed();
     }
 

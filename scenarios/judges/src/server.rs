@@ -286,6 +286,11 @@ impl Server {
         !back.is_empty()
     }
 
+    /// Whether it had that in its page cache only, and lost it with its power.
+    pub(crate) fn lost_with_power(&self, zxid: Zxid) -> bool {
+        self.losses.iter().any(|loss| loss.zxids.contains(&zxid))
+    }
+
     /// Whether a snapshot that has everything up to this zxid would survive a loss of power.
     fn has_durable_snapshot(&mut self, zxid: Zxid, disk: &PageCache) -> bool {
         if self.durable_snapshot.is_some_and(|durable| durable >= zxid) {

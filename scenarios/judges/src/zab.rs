@@ -192,8 +192,13 @@ impl Oracle {
             if lost.loggers & bit == 0 || lost.holders & bit != 0 {
                 continue;
             }
-            let loss =
-                server.losses.iter().find(|loss| loss.moment.event <= now.event && loss.zxids.contains(&lost.zxid));
+            let mut losses = server.losses.iter().filter(|loss| loss.moment.event <= now.event);
+            // Without forceSync a log lags behind the epoch file, which is always synced: whoever lost any of its log has votes that
+            // its log does not deserve.
+            let loss = losses.find(|loss| {
+                let is_later = !self.roster.ensemble.force_sync && loss.moment.event >= lost.moment.event;
+                is_later || loss.zxids.contains(&lost.zxid)
+            });
             if let Some(loss) = loss {
                 losers |= bit;
                 let why = if self.roster.ensemble.force_sync { "it was never synced" } else { "forceSync=no" };
@@ -395,6 +400,8 @@ impl Oracle {
                 Some(Lack::Unnamed(_)) => unnamed |= bit,
                 Some(Lack::Inherited(_) | Lack::Abandoned(_)) => inherited |= bit,
                 Some(Lack::Cached(_)) => cached |= bit,
+                // It acknowledged what was in its page cache, as it may without forceSync, and lost power since.
+                Some(Lack::Missing(_)) if server.lost_with_power(zxid) => cached |= bit,
                 Some(Lack::Missing(_)) => {}
             }
         }

@@ -52,6 +52,7 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "leader-stepped-down" => (Turn, format!("STEPS DOWN in epoch {}: {}", f("epoch"), f("why"))),
         "learner-dropped" => (Step, format!("drops server {}: {}", f("learner"), f("why"))),
         "learner-left" => (Step, format!("leaves leader {}: {}", f("leader"), f("why"))),
+        "log-failed" => (Turn, format!("cannot write its log: {}", f("why"))),
         "truncated" => (Turn, format!("cuts its log after {}", f("zxid"))),
         "recovered" => (Detail, format!("read its disk back: zxid {}, epoch {}", f("zxid"), f("epoch"))),
         "refused-to-start" => (Turn, format!("REFUSES TO START: {}", f("why"))),

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::{Server, ServerEvent, ServerFault, ServerWork, Serving, Stores};
 use crate::config::ServerConfig;
 use crate::defect::Defect;
-use crate::{Coordinator, work};
+use crate::{Coordinator, Fact, work};
 
 /// How far beyond half of `snapCount` and `snapSizeLimitInKb` this server goes: not all servers of an ensemble at once.
 const SNAPSHOT_ROLL: Purpose = Purpose::new("snapshot-roll");
@@ -166,14 +166,14 @@ impl Server {
         if let Some(proposal) = &request.proposal {
             io.spend(work::DISK, self.config.costs.log);
             if let Err(error) = stores.log.append(io.disk(), proposal.zxid(), &proposal.bytes) {
-                self.die_of_log(error);
+                self.die_of_log(error, io);
                 return;
             }
             self.sync.txns += 1;
             if self.sync.wants_snapshot(&self.config, stores.log.bytes()) {
                 self.sync.roll(&self.config, io);
                 if let Err(error) = stores.log.roll(io.disk()) {
-                    self.die_of_log(error);
+                    self.die_of_log(error, io);
                     return;
                 }
                 stores.log.reset_bytes();
@@ -202,7 +202,7 @@ impl Server {
                     self.hand_on();
                 }
             }
-            Err(error) => self.die_of_log(error),
+            Err(error) => self.die_of_log(error, io),
         }
     }
 
@@ -219,7 +219,8 @@ impl Server {
         }
     }
 
-    fn die_of_log(&mut self, error: DiskError) {
+    fn die_of_log(&mut self, error: DiskError, io: &mut Io<'_, Coordinator>) {
+        io.state(Fact::LogFailed { why: error.to_string() });
         self.sync.dead = true;
         self.sync.syncing.clear();
         self.events.push_back(ServerEvent::Fatal(ServerFault::Log(error)));
@@ -235,7 +236,7 @@ impl Server {
     ) {
         self.sync.syncing.retain(|&waiting| waiting != ticket);
         if let Err(error) = result {
-            self.die_of_log(error);
+            self.die_of_log(error, io);
             return;
         }
         if !self.sync.syncing.is_empty() {

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Cast, Size, Swarm, Timers, chance, log_uniform, weighted};
 use crate::scenario::{KeyValue, Keys};
-use crate::{CLIENTS, OneOf, Scenario};
+use crate::{OneOf, Scenario};
 
 fn set(keys: &mut Keys, name: &str, value: u64) {
     keys.insert(name.to_owned(), KeyValue::Number(value.cast_signed()));
@@ -29,8 +29,11 @@ pub(super) fn draw(swarm: &Swarm, scenario: &mut Scenario, rng: &mut ChaCha8Rng)
         Timers::AsWritten => 4_000,
     };
     topics(scenario, brokers, rng);
-    links(scenario, rng);
-    disks(scenario, brokers > 0, rng);
+    // A client gives each server an equal part of its session to answer a connection (zookeeper.md §10), and a new session is a
+    // transaction: where that cannot be done in time, nobody ever gets one.
+    let connect_ms = session_ms / u64::from(coordinators);
+    links(scenario, connect_ms, rng);
+    disks(scenario, connect_ms, rng);
     clocks(scenario, rng);
     work(scenario, session_ms, swarm.timers, rng);
     let partition = scenario
@@ -38,7 +41,6 @@ pub(super) fn draw(swarm: &Swarm, scenario: &mut Scenario, rng: &mut ChaCha8Rng)
         .first()
         .filter(|_| brokers > 0)
         .map(|topic| format!("{}-{}", topic.name, rng.random_range(0..topic.partitions)));
-    let _ = CLIENTS;
     Cast {
         coordinators,
         brokers,
@@ -142,27 +144,23 @@ fn topics(scenario: &mut Scenario, brokers: u32, rng: &mut ChaCha8Rng) {
     }
 }
 
-fn links(scenario: &mut Scenario, rng: &mut ChaCha8Rng) {
+fn links(scenario: &mut Scenario, connect_ms: u64, rng: &mut ChaCha8Rng) {
     let micros = |least, most| Some(SpanRange::between(Span::micros(least), Span::micros(most)));
-    let (name, latency, jitter) = weighted(
-        &[
-            (60, ("a data centre", None, None)),
-            (25, ("zones", micros(500, 2_000), micros(0, 2_000))),
-            (15, ("far apart", micros(5_000, 15_000), micros(0, 10_000))),
-        ],
-        rng,
-    );
+    let zones = ("zones", micros(500, 2_000), micros(0, 2_000));
+    // Eight times through the network: there and back twice to connect, and twice between the servers.
+    let far = if connect_ms < 8 * 25 + 50 { zones } else { ("far apart", micros(5_000, 15_000), micros(0, 10_000)) };
+    let (name, latency, jitter) = weighted(&[(60, ("a data centre", None, None)), (25, zones), (15, far)], rng);
     scenario.network.latency = latency;
     scenario.network.jitter = jitter;
     scenario.drawn.push(format!("links: {name}"));
 }
 
-fn disks(scenario: &mut Scenario, has_brokers: bool, rng: &mut ChaCha8Rng) {
+fn disks(scenario: &mut Scenario, connect_ms: u64, rng: &mut ChaCha8Rng) {
     let micros = |least, most| SpanRange::between(Span::micros(least), Span::micros(most));
     let disk = &mut scenario.cluster.disk;
     disk.crash = None;
-    disk.sync = Some(weighted(&[(70, micros(200, 2_000)), (30, micros(1_000, 20_000))], rng));
-    let _ = has_brokers;
+    let slow = if connect_ms < 100 { micros(500, 5_000) } else { micros(1_000, 20_000) };
+    disk.sync = Some(weighted(&[(70, micros(200, 2_000)), (30, slow)], rng));
     scenario.drawn.push(format!("syncs: {}", disk.sync.expect("it was drawn")));
 }
 

@@ -252,8 +252,8 @@ impl Learner {
                     if sync.not_logged.front().is_some_and(|head| head.zxid() == zxid) {
                         let proposal = sync.not_logged.pop_front().expect("there is a head");
                         refuse_gap(&proposal, parts)?;
-                        if parts.log.append(io.disk(), zxid, &proposal.bytes).is_err() {
-                            return Err(Left::Leader("the txn log could not be written"));
+                        if let Err(error) = parts.log.append(io.disk(), zxid, &proposal.bytes) {
+                            return Err(log_failed(&error, io));
                         }
                         appended = true;
                         sync.ahead_of_disk = true;
@@ -263,7 +263,7 @@ impl Learner {
                 if appended {
                     match parts.flush_log(io) {
                         Ok(begun) => tickets.extend(begun),
-                        Err(_) => return Err(Left::Leader("the txn log could not be written")),
+                        Err(error) => return Err(log_failed(&error, io)),
                     }
                 }
                 if tickets.is_empty() {
@@ -379,4 +379,9 @@ fn apply(proposal: &Proposal, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator
         txn_digest: proposal.entry.digest.map_or(0, |digest| digest.tree_digest),
         tree_digest: parts.db.digest(),
     });
+}
+
+fn log_failed(error: &DiskError, io: &mut Io<'_, Coordinator>) -> Left {
+    io.state(Fact::LogFailed { why: error.to_string() });
+    Left::Leader("the txn log could not be written")
 }

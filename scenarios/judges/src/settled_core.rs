@@ -34,13 +34,13 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
     };
     let mut rest: Vec<(HostId, Brokenness)> = Vec::new();
     for &voter in &voters[kept..] {
-        // One that hears or speaks alone disturbs elections, as in the real server: rare, so that other trouble shows.
+        // None that is deaf and speaks: it goes on proposing itself, or one that is as bad, to who looks for a leader, and real
+        // elections have nothing against it (there is no pre-vote): nobody can promise that the core gets on.
         let how = match draw.below(16) {
             0..=3 => Brokenness::AsItIs,
             4..=7 => Brokenness::Down,
             8..=10 => Brokenness::Paused,
             11..=13 => Brokenness::Cut,
-            14 => Brokenness::Deaf,
             _ => Brokenness::Mute,
         };
         rest.push((voter, how));

@@ -38,8 +38,6 @@ pub enum Brokenness {
     Paused,
     /// Nothing passes between it and the core.
     Cut,
-    /// Nothing passes from the core to it.
-    Deaf,
     /// Nothing passes from it to the core.
     Mute,
 }
@@ -53,7 +51,6 @@ impl Brokenness {
             Self::Down => "down",
             Self::Paused => "paused",
             Self::Cut => "cut off",
-            Self::Deaf => "deaf",
             Self::Mute => "mute",
         }
     }

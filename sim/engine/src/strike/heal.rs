@@ -137,7 +137,6 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                     }
                 }
                 Brokenness::Cut => self.begin_links([out, back].concat(), Lasting::Cut, None, &mut striking),
-                Brokenness::Deaf => self.begin_links(back, Lasting::Cut, None, &mut striking),
                 Brokenness::Mute => self.begin_links(out, Lasting::Cut, None, &mut striking),
             }
         }

@@ -198,7 +198,13 @@ fn work(scenario: &mut Scenario, session_ms: u64, timers: Timers, rng: &mut ChaC
         }
         if timers == Timers::Scaled {
             workload.session_timeout = millis(session_ms);
-            workload.request_timeout = millis(log_uniform(500, 4_000, rng));
+            let request_ms = log_uniform(500, 4_000, rng);
+            workload.request_timeout = millis(request_ms);
+            // Half of the time is left for the way there and back: a fetch that times out while it waits is never answered.
+            let fetch_wait = workload.fetch_wait().most();
+            if fetch_wait > Span::ZERO {
+                workload.fetch_wait = Some(SpanRange::exactly(fetch_wait.min(Span::millis(request_ms / 2))));
+            }
             workload.delivery_timeout = millis(log_uniform(4_000, 10_000, rng));
         }
     }

@@ -125,6 +125,9 @@ pub(crate) fn broker_images(scenario: &Scenario, topology: &Topology, wire: kafk
     topology.brokers.iter().map(image).collect()
 }
 
+/// `batch.size`, if nothing else is said.
+pub(crate) const BATCH_BYTES: u32 = 16_384;
+
 /// What every client of Kafka has.
 pub(crate) fn work(client: u16, topology: &Topology, wire: kafkawire::Wire, stop_after: Span) -> Work {
     let port = topology.kafka.port.0;
@@ -171,7 +174,7 @@ pub(crate) fn client_image(
                 rate_per_second: workload.rate_per_second,
                 keys: workload.keys,
                 record_bytes: workload.record_bytes as usize,
-                batch_size: 16_384,
+                batch_size: workload.batch_bytes.unwrap_or(BATCH_BYTES) as usize,
                 linger: span(workload.linger, rng),
                 max_in_flight: workload.max_in_flight as usize,
                 request_timeout: span(workload.request_timeout, rng),

@@ -156,6 +156,9 @@ pub struct Workload {
     /// The length of a record's value, in bytes.
     #[serde(default = "record_bytes")]
     pub record_bytes: u32,
+    /// A producer's `batch.size`, in bytes; 16384 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<u32>,
     /// `linger.ms`.
     #[serde(default)]
     pub linger: SpanRange,

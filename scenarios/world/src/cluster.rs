@@ -125,6 +125,9 @@ pub(crate) fn broker_images(scenario: &Scenario, topology: &Topology, wire: kafk
     topology.brokers.iter().map(image).collect()
 }
 
+/// `batch.size`, if nothing else is said.
+pub(crate) const BATCH_BYTES: u32 = 16_384;
+
 /// What every client of Kafka has.
 pub(crate) fn work(client: u16, topology: &Topology, wire: kafkawire::Wire, stop_after: Span) -> Work {
     let port = topology.kafka.port.0;
@@ -171,7 +174,7 @@ pub(crate) fn client_image(
                 rate_per_second: workload.rate_per_second,
                 keys: workload.keys,
                 record_bytes: workload.record_bytes as usize,
-                batch_size: 16_384,
+                batch_size: workload.batch_bytes.unwrap_or(BATCH_BYTES) as usize,
                 linger: span(workload.linger, rng),
                 max_in_flight: workload.max_in_flight as usize,
                 request_timeout: span(workload.request_timeout, rng),
@@ -189,7 +192,7 @@ pub(crate) fn client_image(
             partitions: Vec::new(),
             reset,
             commit_interval: span(workload.commit_every, rng),
-            fetch_max_wait: Span::millis(500),
+            fetch_max_wait: span(workload.fetch_wait(), rng),
             fetch_min_bytes: 1,
             max_partition_fetch_bytes: 1 << 20,
             request_timeout: span(workload.request_timeout, rng),
@@ -207,7 +210,7 @@ pub(crate) fn client_image(
             rebalance_max_retries: workload.rebalance_max_retries,
             rebalance_backoff: span(workload.rebalance_backoff, rng),
             refresh_leader_backoff: Span::millis(200),
-            fetch_max_wait: Span::millis(100),
+            fetch_max_wait: span(workload.fetch_wait(), rng),
             fetch_message_max_bytes: 1 << 20,
             socket_timeout: span(workload.request_timeout, rng),
         })),

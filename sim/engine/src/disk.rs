@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use machine::disk::{CrashModel, Disk, DiskError, Durable, FileId, Metadata, PageCache, PowerLoss, SyncTarget};
-use machine::{Digest, Draw, Instant, Span, Ticket};
+use machine::{Digest, Draw, Incarnation, Instant, Span, Ticket};
 use serde::{Deserialize, Serialize};
 
 use crate::lasting::LostWrites;
@@ -240,11 +240,33 @@ pub(crate) struct HostDisk {
     losing: Option<(Arc<LostWrites>, u32)>,
     /// When the device has served every sync it was given.
     busy_until: Instant,
+    /// Syncs that it serves or that wait for it, in that order; those that are done may still be among them.
+    serving: VecDeque<Service>,
     warm: Warmth,
     /// What became dirty when, youngest last: one entry a second.
     dirty: VecDeque<Dirty>,
     /// The last change that is in there, or was.
     last_dirty: u64,
+}
+
+/// A sync that the device was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    /// What is told when it is done.
+    pub(crate) event: SyncEvent,
+    /// When that is.
+    pub(crate) done_at: Instant,
+    /// What it takes of a device that nothing slows.
+    latency: Span,
+}
+
+/// Who asked for a sync, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncEvent {
+    pub(crate) ticket: Ticket,
+    pub(crate) power_epoch: u32,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) cause: u64,
 }
 
 /// Changes that the kernel writes back together.
@@ -302,6 +324,7 @@ impl HostDisk {
             bad: Arc::default(),
             losing: None,
             busy_until: Instant::ZERO,
+            serving: VecDeque::new(),
             warm: Warmth::new(FileId(0)),
             dirty: VecDeque::new(),
             last_dirty: 0,
@@ -368,14 +391,39 @@ impl HostDisk {
 
     /// A step of the machine at `now` has begun a sync; returns when it completes. The device serves syncs one after
     /// another, in the order they are given to it here.
-    pub(crate) fn begun(&mut self, now: Instant, mut draw: Draw) -> Instant {
+    pub(crate) fn begun(&mut self, now: Instant, mut draw: Draw, event: SyncEvent) -> Instant {
         let (least, most) = self.spec.sync_latency;
         if self.faults.slows() {
             self.felt.slow += 1;
         }
-        let latency = self.faults.slowed(draw.between(least, most));
-        self.busy_until = self.busy_until.max(now).saturating_add(latency);
+        let latency = draw.between(least, most);
+        self.busy_until = self.busy_until.max(now).saturating_add(self.faults.slowed(latency));
+        while self.serving.pop_front_if(|service| service.done_at <= now).is_some() {}
+        self.serving.push_back(Service { event, done_at: self.busy_until, latency });
         self.busy_until
+    }
+
+    /// Makes the device as slow as that, from now on. What it serves and what waits for it is then done the sooner if it is slowed
+    /// less than before: a device that has recovered works its queue off at its usual pace, however long the fault had made that.
+    /// Returns what is done sooner, with its new time.
+    pub(crate) fn slow(&mut self, factor: u64, stall: Span, now: Instant) -> Vec<Service> {
+        let was = (self.faults.slow_factor, self.faults.stall);
+        (self.faults.slow_factor, self.faults.stall) = (factor, stall);
+        if factor >= was.0 && stall >= was.1 {
+            return Vec::new();
+        }
+        let mut sooner = Vec::new();
+        let mut free_at = now;
+        for service in self.serving.iter_mut().filter(|service| service.done_at > now) {
+            let done_at = free_at.saturating_add(self.faults.slowed(service.latency));
+            if done_at < service.done_at {
+                service.done_at = done_at;
+                sooner.push(*service);
+            }
+            free_at = service.done_at;
+        }
+        self.busy_until = self.busy_until.min(free_at);
+        sooner
     }
 
     /// A sync is done with, well or badly: says what the machine is told. None if it is not pending any more because
@@ -406,6 +454,7 @@ impl HostDisk {
         let loss = self.cache.lose_power(self.spec.crash, draw);
         self.dirty.clear();
         self.busy_until = Instant::ZERO;
+        self.serving.clear();
         self.warm = Warmth::new(self.cache.next_file());
         loss
     }

@@ -3,7 +3,7 @@
 use machine::{Clock, Effect, HostId, Input, InputOf, Instant, Io, Lane, Machine, Purpose, Span};
 
 use crate::core::{Core, Event};
-use crate::disk::{DiskFelt, DiskOpKind};
+use crate::disk::{DiskFelt, DiskOpKind, SyncEvent};
 use crate::fault::DiskOperation;
 use crate::host::{Host, Supervisor};
 use crate::judge::{Judges, SeenWhat};
@@ -229,9 +229,10 @@ impl<M: Machine> Core<M> {
                 self.counts.syncs += 1;
                 self.observe(judges, id, SeenWhat::SyncAsked { ticket, target });
                 let felt = host.disk.felt();
-                let at = host.disk.begun(self.now, self.key.draw(SYNC, u64::from(id.0), ticket.0));
-                self.feel_disk(id, felt, host.disk.felt());
                 let (power_epoch, incarnation) = (host.power_epoch, host.incarnation);
+                let event = SyncEvent { ticket, power_epoch, incarnation, cause: self.cause };
+                let at = host.disk.begun(self.now, self.key.draw(SYNC, u64::from(id.0), ticket.0), event);
+                self.feel_disk(id, felt, host.disk.felt());
                 self.push(at, Event::Synced { host: id, power_epoch, incarnation, ticket });
             }
             Effect::Connect { end, to } => {

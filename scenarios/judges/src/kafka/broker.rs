@@ -179,7 +179,7 @@ impl KafkaOracle {
         self.partition_mut(at).replicas[broker].role = ReplicaRole::Leader(epoch);
         if self.partitions[at].is_led_by(broker, epoch) {
             let is_clean = self.partitions[at].uncleans.last().is_none_or(|unclean| {
-                self.partitions[at].zk.as_ref().is_none_or(|zk| zk.moment.event != unclean.event)
+                self.partitions[at].zk.as_ref().is_none_or(|zk| zk.moment.event != unclean.moment.event)
             });
             self.check_leader(moment, at, broker, is_clean, findings);
         }

@@ -9,7 +9,7 @@ use kafkawire::{BrokerId, ControllerEpoch, Topic, TopicPartition};
 
 use super::cluster::{BrokerAt, Brokers};
 use super::oracle::KafkaOracle;
-use super::partition::{PartitionAt, ZkState};
+use super::partition::{PartitionAt, Unclean, ZkState};
 use super::znodes::{Change, Written};
 use crate::moment::Story;
 use crate::{Moment, Rule};
@@ -346,7 +346,8 @@ impl KafkaOracle {
         let name = self.partitions[at].name.clone();
         if self.allows_unclean(&name.topic) {
             self.tally.relax(Rule::ElectedInIsr, UNCLEAN);
-            self.partition_mut(at).uncleans.push(moment);
+            let epoch = self.partitions[at].zk.as_ref().expect("somebody was elected").state.leader_epoch;
+            self.partition_mut(at).uncleans.push(Unclean { moment, epoch });
         } else {
             let headline = format!(
                 "{} is elected leader of {name}, though only {} had been in sync and unclean election is not allowed",

@@ -15,7 +15,8 @@ use crate::{Excuse, Moment, Rule};
 
 /// Why lost records are excused.
 const ALL_COPIES: &str = "every broker that had the records lost its unsynced or whole disk (EX2)";
-const UNCLEAN_LOSS: &str = "an unclean election chose a replica without the records, as the topic allows (EX1)";
+pub(crate) const UNCLEAN_LOSS: &str =
+    "an unclean election chose a replica without the records, as the topic allows (EX1)";
 
 /// What excuses a loss.
 struct Verdict {
@@ -124,9 +125,10 @@ impl KafkaOracle {
     fn excuse(&self, at: PartitionAt, leader: BrokerAt, has: usize) -> Option<Verdict> {
         let partition = &self.partitions[at];
         let first = partition.canon.get(has)?;
-        if let Some(&unclean) = partition.uncleans.iter().rev().find(|unclean| unclean.event >= first.moment.event) {
+        let later = partition.uncleans.iter().rev().find(|unclean| unclean.moment.event >= first.moment.event);
+        if let Some(unclean) = later {
             let because = vec![(
-                unclean,
+                unclean.moment,
                 format!("{} was elected though it was not in sync: {UNCLEAN}", self.seating.name(leader)),
             )];
             return Some(Verdict { why: UNCLEAN_LOSS, is_hole: false, because });

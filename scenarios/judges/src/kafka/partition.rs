@@ -165,6 +165,14 @@ pub(crate) struct Rebase {
     pub(crate) why: &'static str,
 }
 
+/// The election of a replica that was not in sync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unclean {
+    pub(crate) moment: Moment,
+    /// The epoch that it begins.
+    pub(crate) epoch: LeaderEpoch,
+}
+
 /// Who appended as the leader of an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Appender {
@@ -196,7 +204,7 @@ pub(crate) struct Partition {
     pub(crate) uncommitted: BTreeMap<(i64, i32), (u64, Moment)>,
     pub(crate) promise: Option<Promise>,
     pub(crate) rebase: Option<Rebase>,
-    pub(crate) uncleans: Vec<Moment>,
+    pub(crate) uncleans: Vec<Unclean>,
     pub(crate) appenders: BTreeMap<LeaderEpoch, Appender>,
     /// The CRCs of the batches that producers sent.
     pub(crate) produced: Arc<BTreeSet<u32>>,
@@ -271,6 +279,26 @@ impl Partition {
         self.rebase.as_ref().filter(|rebase| rebase.from <= offset).map(|rebase| rebase.why)
     }
 
+    /// The first unclean election behind an epoch. Whoever still leads in that epoch commits on the word of a set of replicas that
+    /// the new leader was not among.
+    pub(crate) fn overruled(&self, epoch: LeaderEpoch) -> Option<Moment> {
+        self.uncleans.iter().find(|unclean| unclean.epoch > epoch).map(|unclean| unclean.moment)
+    }
+
+    /// Whether the leader that ZooKeeper names has so many batches, up to that digest.
+    pub(crate) fn leader_has(&self, batches: usize, chain: u64) -> bool {
+        self.zk.as_ref().and_then(|zk| zk.leader).is_some_and(|leader| {
+            let log = &self.replicas[leader].log;
+            log.batches() >= batches && log.chain_at(batches - 1) == chain
+        })
+    }
+
+    /// What was committed from an offset on, or is, may be replaced.
+    pub(crate) fn replace_from(&mut self, from: i64, why: &'static str) {
+        let from = self.rebase.as_ref().map_or(from, |rebase| rebase.from.min(from));
+        self.rebase = Some(Rebase { from, why });
+    }
+
     /// Somebody was promised everything below an offset.
     pub(crate) fn promised(&mut self, end: i64, moment: Moment, how: &'static str) {
         if self.promise.is_none_or(|promise| promise.end < end) {
@@ -286,8 +314,7 @@ impl Partition {
     /// Forgets committed history from a place on: it is lost, and said to be.
     pub(crate) fn cut(&mut self, len: usize, why: &'static str) {
         let Some(from) = self.canon.get(len).map(|first| first.base) else { return };
-        let from = self.rebase.as_ref().map_or(from, |rebase| rebase.from.min(from));
-        self.rebase = Some(Rebase { from, why });
+        self.replace_from(from, why);
         self.canon.0.truncate(len);
         let end = self.canon.end();
         self.promise = self.promise.map(|promise| Promise { end: promise.end.min(end), ..promise });

@@ -5,13 +5,14 @@ use kafkawire::LeaderEpoch;
 
 use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers};
-use super::control::partition_fields;
+use super::control::{UNCLEAN, partition_fields};
+use super::elections::UNCLEAN_LOSS;
 use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::PartitionAt;
 use super::replica_log::{Chain as _, common};
 use crate::moment::Story;
-use crate::{Moment, Rule};
+use crate::{Excuse, Moment, Rule};
 
 /// Why a member of the ISR that has lost records is tolerated.
 pub(crate) const LOST_TAIL: &str = "a broker that lost records it had not synced is in the ISR until the controller removes it, or comes back as its last member (known hole KIP-966, kafka-broker.md §12 KA-B35)";
@@ -38,7 +39,7 @@ impl KafkaOracle {
         let replica = &mut self.partition_mut(at).replicas[broker];
         replica.high_watermark = offset;
         replica.high_watermark_most = replica.high_watermark_most.max(offset);
-        let agrees = self.check_prefix(moment, at, broker, offset, findings);
+        let agrees = self.check_prefix(moment, at, broker, (epoch, offset), findings);
         if !leads {
             return;
         }
@@ -46,7 +47,7 @@ impl KafkaOracle {
             if self.partitions[at].is_led_by(broker, epoch) {
                 self.check_quorum(moment, at, broker, offset, findings);
             }
-            self.extend_canon(moment, at, broker, offset, findings);
+            self.extend_canon(moment, at, broker, (epoch, offset), findings);
         }
         self.note_followers_behind(at, broker, offset, findings);
     }
@@ -57,7 +58,7 @@ impl KafkaOracle {
         moment: Moment,
         at: PartitionAt,
         broker: BrokerAt,
-        offset: i64,
+        (epoch, offset): (LeaderEpoch, i64),
         findings: &mut Findings,
     ) -> bool {
         self.tally.check(Rule::CommittedPrefix);
@@ -78,6 +79,10 @@ impl KafkaOracle {
         }
         if let Some(why) = partition.replaced(first_offset) {
             self.tally.relax(Rule::CommittedPrefix, why);
+            return false;
+        }
+        if reaches && let Some(unclean) = partition.overruled(epoch) {
+            self.committed_in_vain(moment, at, broker, (epoch, first_offset), unclean);
             return false;
         }
         let (name, who) = (partition.name.clone(), self.seating.name(broker).to_owned());
@@ -153,7 +158,7 @@ impl KafkaOracle {
         moment: Moment,
         at: PartitionAt,
         leader: BrokerAt,
-        offset: i64,
+        (epoch, offset): (LeaderEpoch, i64),
         findings: &mut Findings,
     ) {
         let partition = &self.partitions[at];
@@ -162,6 +167,10 @@ impl KafkaOracle {
             return;
         }
         let chain = partition.replicas[leader].log.chain_at(to - 1);
+        if let Some(unclean) = partition.overruled(epoch).filter(|_| !partition.leader_has(to, chain)) {
+            let first = partition.replicas[leader].log.get(from).expect("it is below its high watermark").base;
+            return self.committed_in_vain(moment, at, leader, (epoch, first), unclean);
+        }
         let mut holders = Brokers::NONE;
         for (broker, replica) in partition.replicas.iter().enumerate() {
             if replica.log.batches() >= to && replica.log.chain_at(to - 1) == chain {
@@ -185,6 +194,28 @@ impl KafkaOracle {
             self.check_strong_isr(moment, at, broker, findings);
         }
         self.tally.check(Rule::CandidateComplete);
+    }
+
+    /// EX1: a leader commits records in an epoch that an unclean election has ended, before it hears of that. The new leader was not
+    /// among those whose word it counts, and its log is what remains.
+    fn committed_in_vain(
+        &mut self,
+        moment: Moment,
+        at: PartitionAt,
+        leader: BrokerAt,
+        (epoch, from): (LeaderEpoch, i64),
+        unclean: Moment,
+    ) {
+        let rule = Rule::CandidateComplete;
+        self.tally.relax(rule, UNCLEAN_LOSS);
+        if self.partitions[at].replaced(from).is_some() {
+            return;
+        }
+        let (name, who) = (&self.partitions[at].name, self.seating.name(leader));
+        let headline = format!("{who} commits {name} from offset {from} on in epoch {epoch}, which is over");
+        let because = vec![(unclean, format!("another was elected though it was not in sync: {UNCLEAN}"))];
+        self.tally.excuse(Excuse { rule, headline, because, moment });
+        self.partition_mut(at).replace_from(from, UNCLEAN_LOSS);
     }
 
     /// E13: a running member of the ISR has everything that is committed.

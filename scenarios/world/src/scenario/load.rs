@@ -90,6 +90,16 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
                 "a workload needs at least one client, one process, one operation per second and one key",
             ));
         }
+        let fetch_wait = workload.fetch_wait().most();
+        if fetch_wait >= workload.request_timeout.least() {
+            let limit = workload.request_timeout.least();
+            return Err(BadInput::new(
+                file,
+                line("fetch_wait").or_else(|| line("request_timeout")),
+                format!("a fetch waits {fetch_wait} for records, and a request times out after {limit}: nobody who waits would ever be answered"),
+            )
+            .hint("make `fetch_wait` shorter than `request_timeout`"));
+        }
     }
     for id in &scenario.cluster.defects {
         let known = Defect::ids();

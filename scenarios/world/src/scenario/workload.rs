@@ -156,6 +156,9 @@ pub struct Workload {
     /// The length of a record's value, in bytes.
     #[serde(default = "record_bytes")]
     pub record_bytes: u32,
+    /// A producer's `batch.size`, in bytes; 16384 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<u32>,
     /// `linger.ms`.
     #[serde(default)]
     pub linger: SpanRange,
@@ -177,6 +180,10 @@ pub struct Workload {
     /// A consumer's `auto.offset.reset`.
     #[serde(default)]
     pub reset: Reset,
+    /// How long a fetch waits for records, shorter than a request may take: a consumer's `fetch.max.wait.ms`, 500 ms if absent,
+    /// and `fetch.wait.max.ms` of the consumer of 0.8, 100 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_wait: Option<SpanRange>,
     /// A consumer's `auto.commit.interval.ms`.
     #[serde(default = "commit_every")]
     pub commit_every: SpanRange,
@@ -196,6 +203,26 @@ impl Workload {
     #[must_use]
     pub const fn is_of_kafka(&self) -> bool {
         self.kind.zk().is_none()
+    }
+
+    /// How long a fetch of its consumers waits for records; zero of who fetches nothing.
+    #[must_use]
+    pub fn fetch_wait(&self) -> SpanRange {
+        let default = match self.kind {
+            Kind::Consume => Span::millis(500),
+            Kind::ZookeeperConsume => Span::millis(100),
+            Kind::UniqueCreates
+            | Kind::CompareAndSet
+            | Kind::Ephemerals
+            | Kind::Sequentials
+            | Kind::Multi
+            | Kind::Watches
+            | Kind::Lock
+            | Kind::CreateTopics
+            | Kind::Produce
+            | Kind::MoveController => return SpanRange::ZERO,
+        };
+        self.fetch_wait.unwrap_or(SpanRange::exactly(default))
     }
 }
 

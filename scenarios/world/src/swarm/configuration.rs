@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Cast, Size, Swarm, Timers, chance, log_uniform, weighted};
+use crate::cluster::BATCH_BYTES;
 use crate::scenario::{KeyValue, Keys};
 use crate::{OneOf, Scenario};
 
@@ -185,18 +186,34 @@ fn work(scenario: &mut Scenario, session_ms: u64, timers: Timers, rng: &mut ChaC
         kept[rng.random_range(0..all.len())] = true;
     }
     scenario.workloads = all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(workload, _)| workload).collect();
+    let segment_bytes = match scenario.cluster.kafka.get("log.segment.bytes") {
+        Some(KeyValue::Number(bytes)) => u32::try_from(*bytes).ok(),
+        Some(KeyValue::Flag(_) | KeyValue::Text(_)) | None => None,
+    };
     for workload in &mut scenario.workloads {
         workload.clients = rng.random_range(1..=3);
         let is_operator = workload.kind == crate::Kind::MoveController;
         workload.rate_per_second = u32::try_from(log_uniform(2, 100, rng)).expect("at most a hundred");
         workload.keys = rng.random_range(1..=8);
         workload.record_bytes = u32::try_from(log_uniform(16, 4_096, rng)).expect("at most 4 KiB");
+        if let Some(segment_bytes) = segment_bytes {
+            // A batch that is longer than a segment is refused for good: a producer that makes no others gets nothing done.
+            workload.record_bytes = workload.record_bytes.min(segment_bytes / 2);
+            let batch_bytes = workload.batch_bytes.unwrap_or(BATCH_BYTES);
+            workload.batch_bytes = (workload.kind == crate::Kind::Produce).then(|| batch_bytes.min(segment_bytes));
+        }
         if is_operator {
             workload.clients = 1;
         }
         if timers == Timers::Scaled {
             workload.session_timeout = millis(session_ms);
-            workload.request_timeout = millis(log_uniform(500, 4_000, rng));
+            let request_ms = log_uniform(500, 4_000, rng);
+            workload.request_timeout = millis(request_ms);
+            // Half of the time is left for the way there and back: a fetch that times out while it waits is never answered.
+            let fetch_wait = workload.fetch_wait().most();
+            if fetch_wait > Span::ZERO {
+                workload.fetch_wait = Some(SpanRange::exactly(fetch_wait.min(Span::millis(request_ms / 2))));
+            }
             workload.delivery_timeout = millis(log_uniform(4_000, 10_000, rng));
         }
     }

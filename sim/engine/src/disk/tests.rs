@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use machine::disk::{CrashModel, Disk, DiskError, FileId, SyncTarget};
-use machine::{Digest, Draw, Instant, Purpose, RunKey, Span, Ticket};
+use machine::{Digest, Draw, Incarnation, Instant, Purpose, RunKey, Span, Ticket};
 
-use super::{DiskOp, DiskOpKind, DiskSpec, Failing, HostDisk};
+use super::{DiskOp, DiskOpKind, DiskSpec, Failing, HostDisk, SyncEvent};
 
 const TEST: Purpose = Purpose::new("test");
 
@@ -15,6 +15,10 @@ fn draw(index: u64) -> Draw {
 
 fn disk(spec: DiskSpec) -> HostDisk {
     HostDisk::new(Arc::new(spec))
+}
+
+fn asked(ticket: u64) -> SyncEvent {
+    SyncEvent { ticket: Ticket(ticket), power_epoch: 0, incarnation: Incarnation(1), cause: 0 }
 }
 
 /// One step of a machine; returns what it did, what was logged, and how long it waited.
@@ -129,13 +133,33 @@ fn syncs_of_one_disk_are_served_one_after_another() {
     let latency = Span::millis(1);
     let mut disk = disk(DiskSpec { sync_latency: (latency, latency), ..DiskSpec::default() });
     let now = Instant::from_nanos(5_000_000);
-    assert_eq!(disk.begun(now, draw(0)), now + latency);
-    assert_eq!(disk.begun(now, draw(1)), now + latency * 2);
-    assert_eq!(disk.begun(now + Span::secs(1), draw(2)), now + Span::secs(1) + latency);
+    assert_eq!(disk.begun(now, draw(0), asked(0)), now + latency);
+    assert_eq!(disk.begun(now, draw(1), asked(1)), now + latency * 2);
+    assert_eq!(disk.begun(now + Span::secs(1), draw(2), asked(2)), now + Span::secs(1) + latency);
     disk.faults_mut().slow_factor = 10;
     disk.faults_mut().stall = Span::millis(3);
-    assert_eq!(disk.begun(now + Span::secs(2), draw(3)), now + Span::secs(2) + latency * 13);
+    assert_eq!(disk.begun(now + Span::secs(2), draw(3), asked(3)), now + Span::secs(2) + latency * 13);
     assert_eq!(disk.felt().slow, 1);
+}
+
+#[test]
+fn device_that_recovered_works_its_queue_off_at_its_usual_pace() {
+    let latency = Span::millis(10);
+    let mut disk = disk(DiskSpec { sync_latency: (latency, latency), ..DiskSpec::default() });
+    let at = |ms| Instant::ZERO + Span::millis(ms);
+    assert_eq!(disk.begun(at(0), draw(0), asked(0)), at(10));
+    // Two faults overlap: what a disk owes then is far beyond their end.
+    assert!(disk.slow(100, Span::ZERO, at(5)).is_empty(), "what is served keeps its pace");
+    assert!(disk.slow(10_000, Span::millis(7), at(5)).is_empty());
+    assert_eq!(disk.begun(at(5), draw(1), asked(1)), at(10 + 100_007));
+    assert_eq!(disk.begun(at(5), draw(2), asked(2)), at(10 + 200_014));
+    let sooner = |disk: &mut HostDisk, factor, now| -> Vec<(u64, Instant)> {
+        let sooner = disk.slow(factor, Span::ZERO, at(now));
+        sooner.iter().map(|service| (service.event.ticket.0, service.done_at)).collect()
+    };
+    assert_eq!(sooner(&mut disk, 100, 500), [(1, at(1_500)), (2, at(2_500))], "one of them is over");
+    assert_eq!(sooner(&mut disk, 1, 1_499), [(2, at(1_510))], "the first is about to be done anyhow");
+    assert_eq!(disk.begun(at(1_499), draw(3), asked(3)), at(1_520));
 }
 
 #[test]
@@ -172,7 +196,7 @@ fn power_loss_follows_the_spec_and_drops_pending_syncs() {
         disk.append(file, &[1; 100_000]).unwrap();
         disk.begin_sync(SyncTarget::File(file), Ticket(1));
     });
-    disk.begun(Instant::from_nanos(7), draw(0));
+    disk.begun(Instant::from_nanos(7), draw(0), asked(0));
     assert_eq!(disk.lose_power(&mut draw(1)).operations_torn, 1);
     assert_eq!(disk.complete(Ticket(1)), None);
     assert_eq!(disk.busy_until, Instant::ZERO);

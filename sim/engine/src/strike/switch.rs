@@ -6,8 +6,8 @@ use std::sync::Arc;
 use machine::{Draw, HostId, Instant, Machine, Purpose, Span};
 
 use crate::World;
-use crate::core::Event;
-use crate::disk::{DiskFaults, Failing};
+use crate::core::{Event, Pending};
+use crate::disk::{DiskFaults, Failing, Service, SyncEvent};
 use crate::fault::DiskOperation;
 use crate::host::Stalled;
 use crate::judge::{Judges, SeenWhat};
@@ -166,7 +166,13 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                 disk.mend();
             }
         } else {
-            *faults = DiskFaults { slow_factor, stall, full, lying, ..*faults };
+            *faults = DiskFaults { full, lying, ..*faults };
+            // What was to be told later is told earlier; the sync is no longer pending when its first time comes.
+            for Service { event, done_at, .. } in disk.slow(slow_factor, stall, self.core.now) {
+                let SyncEvent { ticket, power_epoch, incarnation, cause } = event;
+                let event = Event::Synced { host: id, power_epoch, incarnation, ticket };
+                self.core.queue.push(done_at, Pending { cause, event });
+            }
         }
     }
 

@@ -111,6 +111,55 @@ fn ex1_excuses_what_an_unclean_election_loses() {
     assert_eq!(stage.fired(), NONE);
 }
 
+/// b1 leads alone in epoch 0 and does not hear that b3, which was not in sync, was elected.
+fn deposed_uncleanly(allowed: bool) -> Stage {
+    let mut stage = Stage::led();
+    if allowed {
+        stage.configure("unclean.leader.election.enable", "true");
+    }
+    stage.commit_records(2);
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0]));
+    stage.elect(Some(2), 1, &[2]);
+    stage
+}
+
+#[test]
+fn ex1_excuses_what_a_leader_commits_that_has_not_heard_of_an_unclean_election() {
+    let mut stage = deposed_uncleanly(true);
+    // All that was committed, the new leader has; what comes now it never will.
+    assert_eq!((stage.fired(), stage.oracle.excuses().len()), (vec![], 0));
+    stage.append(0, true, 2, 0, "a");
+    stage.high_watermark(0, true, 0, 3);
+    stage.append(0, true, 3, 0, "a");
+    stage.high_watermark(0, true, 0, 4);
+    assert_eq!((stage.fired(), stage.relaxed("E13")), (vec![], 2));
+    let [excuse] = stage.oracle.excuses() else { panic!("one loss") };
+    assert_eq!(excuse.headline, "b1 commits orders-0 from offset 2 on in epoch 0, which is over");
+    // Nothing of it is expected of the new leader, who gives the offset to another record.
+    stage.append(2, true, 2, 1, "c");
+    stage.high_watermark(2, true, 1, 3);
+    assert_eq!(stage.oracle.partitions[0].canon.end(), 3);
+    assert_eq!(stage.fired(), NONE);
+}
+
+#[test]
+fn ex1_excuses_what_a_leader_commits_though_the_new_one_was_faster() {
+    let mut stage = deposed_uncleanly(true);
+    stage.append(2, true, 2, 1, "c");
+    stage.high_watermark(2, true, 1, 3);
+    stage.append(0, true, 2, 0, "a");
+    stage.high_watermark(0, true, 0, 3);
+    assert_eq!((stage.fired(), stage.oracle.excuses().len()), (vec![], 1));
+}
+
+#[test]
+fn ex1_excuses_nothing_where_unclean_elections_are_not_allowed() {
+    let mut stage = deposed_uncleanly(false);
+    stage.append(0, true, 2, 0, "a");
+    stage.high_watermark(0, true, 0, 3);
+    assert_eq!(stage.fired(), ["E10", "E13"]);
+}
+
 #[test]
 fn ex2_excuses_what_everybody_lost_with_the_power() {
     let mut stage = promised();

@@ -54,6 +54,8 @@ pub(crate) struct BrokerShadow {
     pub(crate) told: Told,
     /// Incarnation of the registration that each control request in its hands was meant for, by controller and API.
     pub(crate) addressed: BTreeMap<(BrokerId, &'static str), (Option<BrokerEpoch>, Moment)>,
+    /// The epochs that control requests carried which were not too old when they came to this process.
+    pub(crate) let_in: BTreeSet<BrokerEpoch>,
 }
 
 /// What UpdateMetadata told a process, in the order in which it arrived: a cache has no epochs to compare (kafka-broker.md
@@ -79,6 +81,9 @@ impl BrokerShadow {
             Self { life: self.life, ended: Some(moment), has_failing_disk: self.has_failing_disk, ..Self::default() };
     }
 }
+
+/// Why a broker may apply a request to its earlier registration.
+const CHECKED_EARLY: &str = "a control request waited for a partition while its broker registered again: epochs are compared before the wait and not behind it (known hole, kafka-broker.md §4.15)";
 
 impl KafkaOracle {
     /// Whether a controller was elected after a moment.
@@ -146,6 +151,10 @@ impl KafkaOracle {
         let (Some(own), Some(addressed)) = (self.brokers[broker].epoch, addressed) else { return };
         if addressed >= own {
             return;
+        }
+        // The process is the same one: only its session is another.
+        if self.brokers[broker].let_in.contains(&carried) {
+            return self.relax_hole(Rule::StaleBrokerIncarnation, CHECKED_EARLY, moment);
         }
         let who = self.seating.name(broker).to_owned();
         let from = self.name_of(controller);

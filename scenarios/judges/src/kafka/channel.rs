@@ -27,12 +27,16 @@ pub(crate) struct Outstanding {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Channels(BTreeMap<(HostId, BrokerAt), Outstanding>);
 
-/// The API of a control request, as facts call it, and which controller it says it is from.
-fn control_of(request: &Request) -> Option<(&'static str, BrokerId)> {
+/// The API of a control request, as facts call it, which controller it says it is from, and the broker epoch it carries.
+fn control_of(request: &Request) -> Option<(&'static str, BrokerId, BrokerEpoch)> {
     match request {
-        Request::LeaderAndIsr(body) => Some(("LeaderAndIsr", body.controller_id.into())),
-        Request::StopReplica(body) => Some(("StopReplica", body.controller_id.into())),
-        Request::UpdateMetadata(body) => Some(("UpdateMetadata", body.controller_id.into())),
+        Request::LeaderAndIsr(body) => {
+            Some(("LeaderAndIsr", body.controller_id.into(), BrokerEpoch(body.broker_epoch)))
+        }
+        Request::StopReplica(body) => Some(("StopReplica", body.controller_id.into(), BrokerEpoch(body.broker_epoch))),
+        Request::UpdateMetadata(body) => {
+            Some(("UpdateMetadata", body.controller_id.into(), BrokerEpoch(body.broker_epoch)))
+        }
         Request::Produce(_)
         | Request::Fetch(_)
         | Request::ListOffsets(_)
@@ -64,7 +68,7 @@ impl KafkaOracle {
         request: &Request,
         findings: &mut Findings,
     ) {
-        let Some((api, controller)) = control_of(request) else { return };
+        let Some((api, controller, _)) = control_of(request) else { return };
         let again = self.channels.0.get(&(from, to)).is_some_and(|outstanding| is_same(&outstanding.request, request));
         if again {
             let fields = |seating: &super::cluster::Seating| {
@@ -84,10 +88,13 @@ impl KafkaOracle {
 
     /// A control request reaches a broker.
     pub fn control_delivered(&mut self, from: HostId, to: BrokerAt, request: &Request) {
-        let Some((api, controller)) = control_of(request) else { return };
+        let Some((api, controller, carried)) = control_of(request) else { return };
         let outstanding = self.channels.0.get(&(from, to)).filter(|outstanding| is_same(&outstanding.request, request));
         let meant = outstanding.map(|outstanding| (outstanding.addressed, outstanding.first));
         let shadow = self.broker_mut(to);
+        if carried.0 >= 0 && shadow.epoch.is_some_and(|own| own <= carried) {
+            shadow.let_in.insert(carried);
+        }
         match meant {
             Some(meant) => {
                 shadow.addressed.insert((controller, api), meant);

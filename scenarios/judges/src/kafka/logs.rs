@@ -304,9 +304,13 @@ impl KafkaOracle {
             found.insert(at);
             self.replace_log(moment, at, broker, ReplicaLog::read(disk, &files), by_power);
         }
-        for at in 0..self.partitions.len() {
-            if !found.contains(&at) && self.partitions[at].replicas[broker].log.batches() > 0 {
+        for at in (0..self.partitions.len()).filter(|at| !found.contains(at)) {
+            if self.partitions[at].replicas[broker].log.batches() > 0 {
                 self.replace_log(moment, at, broker, ReplicaLog::default(), by_power);
+            }
+            // Nothing is there to be loaded: what this process makes anew is not what an earlier one had.
+            if !by_power && self.partitions[at].replicas[broker].before.is_some() {
+                self.partition_mut(at).replicas[broker].before = None;
             }
         }
     }

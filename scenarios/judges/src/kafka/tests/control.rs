@@ -146,6 +146,30 @@ fn e06_is_silent_about_requests_to_the_present_life() {
 }
 
 #[test]
+fn e06_forgives_what_was_let_in_before_the_same_process_registered_again() {
+    for is_early in [true, false] {
+        let mut stage = Stage::led();
+        let before = stage.oracle.brokers[2].epoch.unwrap();
+        let body =
+            StopReplicaRequest::default().with_controller_id(id(0).wire()).with_broker_epoch(before.0);
+        let request = Request::StopReplica(Arc::new(body));
+        let moment = stage.moment(0);
+        stage.oracle.control_sent(moment, HostId(0), 2, &request, &mut stage.findings);
+        if is_early {
+            stage.oracle.control_delivered(HostId(0), 2, &request);
+        }
+        stage.close_session(session_of(2));
+        stage.register(2, session(0x202));
+        stage.oracle.control_delivered(HostId(0), 2, &request);
+        let moment = stage.moment(2);
+        let epoch = ControllerEpoch(1);
+        stage.oracle.control_applied(moment, 2, "StopReplica", id(0), epoch, before, &mut stage.findings);
+        assert_eq!(stage.fired(), if is_early { &NONE[..] } else { &["E06"] });
+        assert_eq!(stage.relaxed("E06"), u64::from(is_early));
+    }
+}
+
+#[test]
 fn e08_fires_when_an_epoch_goes_back() {
     let mut stage = Stage::led();
     stage.elect(Some(1), 3, &[1, 2]);

@@ -81,6 +81,28 @@ fn l16_fires_when_garbage_is_kept() {
     assert!(stage.only().headline.contains("it says that the log ends at 2, and whole batches end at 1"));
 }
 
+#[test]
+fn l16_compares_with_what_the_process_began_anew_on_an_empty_disk() {
+    let mut stage = Stage::led();
+    stage.commit_records(3);
+    stage.sync_log(1);
+    stage.disks[1] = PageCache::new(Metadata::Synchronous);
+    stage.lose_power(1);
+    stage.boot(1);
+    stage.create_log(1);
+    for base in 0..4 {
+        stage.append(1, false, base, 0, "a");
+    }
+    stage.kill(1);
+    stage.boot(1);
+    let mut wrong = Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), ..Stage::new() };
+    stage.load_log(1, 4);
+    assert_eq!(stage.fired(), NONE, "there were four, not the three of before");
+    wrong.truncate(1, 3);
+    wrong.load_log(1, 3);
+    assert_eq!(wrong.fired().last(), Some(&"L16"));
+}
+
 /// Two records are committed by all and promised; nobody has synced.
 fn promised() -> Stage {
     let mut stage = Stage::led();

@@ -17,6 +17,7 @@ use machine::{HostId, Instant};
 use crate::canon::Canon;
 use crate::conversation::Conversations;
 use crate::describe::describe;
+use crate::durability::NAME_NOT_SYNCED;
 use crate::ensemble::{Place, Roster};
 use crate::history::History;
 use crate::moment::Story;
@@ -225,12 +226,26 @@ impl Oracle {
             ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
         };
         let Some((kind, what)) = what else { return };
+        // Recovery goes on from an older snapshot with whatever log there is, and a new epoch in it hides what is missing before.
+        if self.servers[voter].lost_snapshot.is_some_and(|lost| self.is_missing_below(voter, lost)) {
+            self.tally.relax(Rule::RecoveryEquivalence, NAME_NOT_SYNCED);
+            self.tally.note(NAME_NOT_SYNCED, moment);
+            return;
+        }
         let headline = format!("{name} read back another state at {} than there was: {what}", tree.zxid);
         let story = Story::new(Rule::RecoveryEquivalence, headline)
             .promise(committed.moment, format!("{} was committed", tree.zxid))
             .kind(kind)
             .detected(moment, "it has read its disk");
         self.broken(Rule::RecoveryEquivalence, story, findings);
+    }
+
+    /// Whether a voter's newest snapshot and its log leave out something that was committed up to there.
+    fn is_missing_below(&self, voter: usize, zxid: Zxid) -> bool {
+        let server = &self.servers[voter];
+        let from = self.canon.count_to(server.anchor().unwrap_or(Zxid::ZERO));
+        let mut committed = self.canon.iter_from(from).take_while(|it| it.zxid <= zxid);
+        committed.any(|it| server.log.position(it.zxid).is_none())
     }
 
     /// A rule is broken.

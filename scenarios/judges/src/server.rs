@@ -121,6 +121,14 @@ pub(crate) struct Touch {
     pub(crate) moment: Moment,
 }
 
+/// A snapshot on a server's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    path: Arc<str>,
+    /// What it has that was not committed when it was written, in order.
+    beyond: Vec<Zxid>,
+}
+
 /// What a loss of power took from a log.
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
@@ -166,7 +174,9 @@ pub(crate) struct Server {
     /// It was told UPTODATE by this leader.
     pub(crate) follows: Option<HostId>,
     pub(crate) log: TxnLog,
-    pub(crate) snapshots: BTreeMap<Zxid, Arc<str>>,
+    pub(crate) snapshots: BTreeMap<Zxid, Snapshot>,
+    /// A loss of power took the name of its newest snapshot.
+    pub(crate) lost_snapshot: Option<Zxid>,
     durable_snapshot: Option<Zxid>,
     pub(crate) current: EpochFile,
     pub(crate) accepted: EpochFile,
@@ -194,6 +204,7 @@ impl Server {
             follows: None,
             log: TxnLog::default(),
             snapshots: BTreeMap::new(),
+            lost_snapshot: None,
             durable_snapshot: None,
             current: EpochFile::default(),
             accepted: EpochFile::default(),
@@ -253,7 +264,9 @@ impl Server {
     }
 
     pub(crate) fn snapshot_appeared(&mut self, zxid: Zxid, path: &str) {
-        self.snapshots.insert(zxid, Arc::from(path));
+        let beyond = self.memory.beyond.iter().copied().filter(|&it| it <= zxid).collect();
+        self.snapshots.insert(zxid, Snapshot { path: Arc::from(path), beyond });
+        self.lost_snapshot = self.lost_snapshot.filter(|&lost| zxid < lost);
     }
 
     /// The log has become shorter, or the committed history has.
@@ -275,13 +288,16 @@ impl Server {
             self.losses.push(Loss { moment, zxids: lost.iter().map(|it| it.zxid).collect() });
         }
         self.aligned = (0, 0);
-        self.snapshots = disk
-            .list("")
-            .into_iter()
-            .filter_map(|path| Some((zxid_of(&path, "snapshot.")?, path)))
-            .filter(|(_, path)| disk.bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes)))
-            .map(|(zxid, path)| (zxid, Arc::from(path)))
-            .collect();
+        let newest = self.anchor();
+        let mut before = std::mem::take(&mut self.snapshots);
+        for path in disk.list("") {
+            let Some(zxid) = zxid_of(&path, "snapshot.") else { continue };
+            if disk.bytes(&path).is_some_and(|bytes| snapshot_file::is_whole(&bytes)) {
+                let beyond = before.remove(&zxid).map_or(Vec::new(), |snapshot| snapshot.beyond);
+                self.snapshots.insert(zxid, Snapshot { path: Arc::from(path), beyond });
+            }
+        }
+        self.lost_snapshot = newest.filter(|_| self.anchor() < newest);
         self.durable_snapshot = self.anchor();
         !back.is_empty()
     }
@@ -300,14 +316,14 @@ impl Server {
             .snapshots
             .range(zxid..)
             .rev()
-            .find(|(_, path)| disk.durable().bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes)));
+            .find(|(_, it)| disk.durable().bytes(&it.path).is_some_and(|bytes| snapshot_file::is_whole(&bytes)));
         self.durable_snapshot = whole.map(|(&zxid, _)| zxid).max(self.durable_snapshot);
         whole.is_some()
     }
 
     /// Whether there is such a snapshot whose bytes are durable, if not its name.
     fn has_synced_snapshot(&self, zxid: Zxid, disk: &PageCache) -> bool {
-        self.snapshots.range(zxid..).any(|(_, path)| {
+        self.snapshots.range(zxid..).any(|(_, Snapshot { path, .. })| {
             let file = disk.find(path);
             file.is_some_and(|file| disk.durable().holds(file, disk.len(file)))
                 && disk.bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes))
@@ -398,7 +414,13 @@ impl Server {
                 Some(_) | None => break,
             }
         }
-        Alignment { contains: at, foreign, tail: log.map(|logged| logged.zxid).collect() }
+        // What stands in the log below a snapshot is in the tree only if it was when that was written: a tail that was not cut before
+        // a SNAP is in the log and not in the tree, and a tail that came with a SNAP is in the tree and not in the log.
+        let newest = self.snapshots.last_key_value().map_or(&[][..], |(_, snapshot)| &snapshot.beyond);
+        let last = at.checked_sub(1).and_then(|last| canon.get(last)).map_or(Zxid::ZERO, |it| it.zxid);
+        let in_tree = newest.iter().copied().filter(|&zxid| zxid > last);
+        let behind = log.map(|logged| logged.zxid).filter(|&zxid| !is_anchored(zxid));
+        Alignment { contains: at, foreign, tail: in_tree.chain(behind).collect() }
     }
 
     /// The disk as the process finds it decides what is in its tree.
@@ -522,6 +544,17 @@ mod tests {
                 assert_eq!(found.tail, tail, "{log:?}");
             }
         }
+    }
+
+    /// Found by the swarm (swarm-ensemble, seeds 2400 and 2943).
+    #[test]
+    fn below_a_snapshot_the_tail_is_what_the_tree_had_and_not_what_the_log_has() {
+        let canon = canon(&[zxid(1, 1)]);
+        // A SNAP of a leader with two transactions that nobody committed yet, over a log whose tail was never committed.
+        let mut server = server(&[zxid(1, 1), zxid(1, 2), zxid(3, 1)]);
+        server.memory = Memory { contains: 1, beyond: vec![zxid(2, 1), zxid(2, 2)] };
+        server.snapshot_appeared(zxid(2, 2), "snapshot");
+        assert_eq!(server.align(&canon).tail, [zxid(2, 1), zxid(2, 2), zxid(3, 1)]);
     }
 
     #[test]

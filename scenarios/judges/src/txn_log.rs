@@ -298,19 +298,17 @@ impl TxnLog {
         self.entries.len()
     }
 
-    /// Whether a server would start from this log, with a snapshot up to `above`, whatever a loss of power leaves of what is not
-    /// durable: a start of the newest file, or no newest file. Anything else may leave a gap, or a file that is none
-    /// (zookeeper.md §9.6).
+    /// Whether a server would start from this log, with a snapshot up to `above`, behind a loss of power: all of it is durable, and has
+    /// no gap. What is not durable may be lost as a gap, as an entry that is torn or as a file that is none, and each of them is
+    /// refused (zookeeper.md §9.6).
     pub(crate) fn survives(&self, above: Zxid, disk: &PageCache) -> bool {
         let durable = disk.durable();
         let mut before = above;
         for (at, file) in self.files.iter().enumerate() {
-            let is_newest = at + 1 == self.files.len();
             let end = self.files.get(at + 1).map_or(self.entries.len(), |next| next.first);
             let Some(id) = disk.find(&file.path) else { return false };
-            let settled = if is_newest { FILE_HEADER } else { disk.len(id) };
             let has_header = disk.bytes(&file.path).is_some_and(|bytes| bytes.starts_with(MAGIC));
-            if file.is_opaque || !has_header || !durable.holds(id, settled) || (!is_newest && !durable.has_entry(id)) {
+            if file.is_opaque || !has_header || !durable.reaches(id, disk.len(id)) {
                 return false;
             }
             for entry in (file.first..end).filter_map(|entry| self.entries.get(entry)).filter(|it| it.zxid > above) {
@@ -320,8 +318,7 @@ impl TxnLog {
                 before = entry.zxid;
             }
         }
-        // What a failed sync has lost lies before what a later one has saved.
-        self.failed <= self.confirmed || self.failed == self.entries.len()
+        true
     }
 
     /// Whether a transaction and all before it would survive a loss of power.

@@ -4,6 +4,7 @@
 //! that holds every committed record and is not about to lose it. Who is merely down, stopped or cut off counts as intact.
 
 use engine::{Fault, Hosts};
+use jute::Zxid;
 use machine::HostId;
 use machine::disk::Disk as _;
 use world::Node;
@@ -60,6 +61,13 @@ impl Oracle {
         if !targets.iter().any(|&host| matches!(self.place(host), Place::Voter(_))) {
             return None;
         }
+        if takes == Takes::Unsynced
+            && let Some(server) =
+                self.servers.iter().find(|it| targets.contains(&it.host) && self.would_diverge(it, hosts))
+        {
+            let name = self.name(server.host);
+            return Some(format!("{name} would go on without what its newest snapshot has, which is not durable"));
+        }
         let quorum = self.servers.len() / 2 + 1;
         let is_intact = |server: &Server| {
             let is_target = targets.contains(&server.host);
@@ -83,13 +91,29 @@ impl Oracle {
     }
 }
 
-/// A server would start from whatever a loss of power leaves of its disk: an empty one, or a whole snapshot and a log without a hole.
-fn would_start(server: &Server, hosts: &Hosts<'_, Node>) -> bool {
-    let disk = hosts.disk(server.host);
+impl Oracle {
+    /// A server that lost its newest snapshot would go on from an older one with a log that does not have all that is between: a real
+    /// one does so without a word (zookeeper.md §9.7), and differs from then on.
+    fn would_diverge(&self, server: &Server, hosts: &Hosts<'_, Node>) -> bool {
+        let Some(snapshot) = durable_snapshot(server, hosts) else { return false };
+        let last = server.log.last_zxid();
+        let mut between = self.canon.iter_from(self.canon.count_to(snapshot)).take_while(|it| it.zxid <= last);
+        between.any(|it| server.log.position(it.zxid).is_none())
+    }
+}
+
+/// The newest whole snapshot that a loss of power would leave.
+fn durable_snapshot(server: &Server, hosts: &Hosts<'_, Node>) -> Option<Zxid> {
     let durable = hosts.durable(server.host);
     let is_whole = |path: &String| durable.bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes));
     let snapshots = durable.list().into_iter().filter_map(|path| Some((zxid_of(&path, "snapshot.")?, path)));
-    match snapshots.filter(|(_, path)| is_whole(path)).map(|(zxid, _)| zxid).max() {
+    snapshots.filter(|(_, path)| is_whole(path)).map(|(zxid, _)| zxid).max()
+}
+
+/// A server would start from whatever a loss of power leaves of its disk: an empty one, or a whole snapshot and a log without a hole.
+fn would_start(server: &Server, hosts: &Hosts<'_, Node>) -> bool {
+    let (disk, durable) = (hosts.disk(server.host), hosts.durable(server.host));
+    match durable_snapshot(server, hosts) {
         Some(snapshot) => server.log.survives(snapshot, disk),
         None => !disk.list("").iter().chain(&durable.list()).any(|path| is_log(path)),
     }

@@ -85,8 +85,18 @@ impl Oracle {
             server.log.create(path);
             server.distrust_alignment();
         } else if let Some(zxid) = zxid_of(path, "snapshot.") {
-            self.server_mut(voter).snapshot_appeared(zxid, path);
+            self.snapshot_appeared(voter, zxid, path);
         }
+    }
+
+    fn snapshot_appeared(&mut self, voter: usize, zxid: Zxid, path: &str) {
+        let canon = Arc::clone(&self.canon);
+        let server = self.server_mut(voter);
+        // A leader writes what it has before it says that it leads.
+        if matches!(server.role, Role::Looking | Role::Down) {
+            server.memory_from_disk(&canon);
+        }
+        server.snapshot_appeared(zxid, path);
     }
 
     /// Bytes were written.
@@ -137,7 +147,7 @@ impl Oracle {
         }
         self.server_mut(voter).file_removed(from);
         if let Some(zxid) = zxid_of(to, "snapshot.") {
-            self.server_mut(voter).snapshot_appeared(zxid, to);
+            self.snapshot_appeared(voter, zxid, to);
         }
     }
 

@@ -37,8 +37,9 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
         // None that is deaf and speaks: it goes on proposing itself, or one that is as bad, to who looks for a leader, and real
         // elections have nothing against it (there is no pre-vote): nobody can promise that the core gets on.
         let how = match draw.below(16) {
-            0..=3 => Brokenness::AsItIs,
-            4..=7 => Brokenness::Down,
+            // A leader that is half dead may lead for ever: who pings is believed to live, as in the real one.
+            0..=3 if Some(voter) != leader => Brokenness::AsItIs,
+            0..=7 => Brokenness::Down,
             8..=10 => Brokenness::Paused,
             11..=13 => Brokenness::Cut,
             _ => Brokenness::Mute,

@@ -27,8 +27,9 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                     if let Lasting::SlowCpu(host, factor, each) = active.lasting
                         && host == *id
                     {
-                        slowness.factor = slowness.factor.saturating_mul(u64::from(factor));
-                        slowness.each = slowness.each.saturating_add(each);
+                        // The worst counts: slow-downs that multiply would keep a thread busy for minutes, long behind their end.
+                        slowness.factor = slowness.factor.max(u64::from(factor));
+                        slowness.each = slowness.each.max(each);
                     }
                 }
                 Arc::make_mut(&mut self.hosts[id.0 as usize]).slowness = slowness;

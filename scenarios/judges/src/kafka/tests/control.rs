@@ -150,8 +150,7 @@ fn e06_forgives_what_was_let_in_before_the_same_process_registered_again() {
     for is_early in [true, false] {
         let mut stage = Stage::led();
         let before = stage.oracle.brokers[2].epoch.unwrap();
-        let body =
-            StopReplicaRequest::default().with_controller_id(id(0).wire()).with_broker_epoch(before.0);
+        let body = StopReplicaRequest::default().with_controller_id(id(0).wire()).with_broker_epoch(before.0);
         let request = Request::StopReplica(Arc::new(body));
         let moment = stage.moment(0);
         stage.oracle.control_sent(moment, HostId(0), 2, &request, &mut stage.findings);

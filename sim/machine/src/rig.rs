@@ -106,6 +106,12 @@ impl<M: Machine> Rig<M> {
         self.clock.now = until;
     }
 
+    /// Stops the process for so long: what became due meanwhile is due at once when it goes on.
+    pub fn sleep(&mut self, span: Span) {
+        self.clock.now = self.clock.now + span;
+        self.advance(Span::ZERO);
+    }
+
     /// Takes the effects of the steps so far; `Sync`, `Defer` and `Spend` are kept by the rig itself and left out.
     pub fn take_effects(&mut self) -> Vec<Effect<M>> {
         std::mem::take(&mut self.effects)

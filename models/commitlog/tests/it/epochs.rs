@@ -110,6 +110,20 @@ fn epoch_ends_are_those_of_the_protocol() {
 }
 
 #[test]
+fn leader_of_an_older_epoch_than_its_last_record_drops_the_epochs_that_contradict_it() {
+    // A ZooKeeper that lost what it had acknowledged hands an epoch out again.
+    let mut host = Host::with_log(LogConfig::kafka_defaults());
+    host.append(0, &["a"]);
+    host.append(5, &["b"]);
+    host.with_log_of(&orders(), |mut log, io| log.begin_epoch(LeaderEpoch(3), io)).unwrap();
+    let entries: Vec<(i32, i64)> =
+        host.log().epochs().entries().iter().map(|entry| (entry.epoch.0, entry.start.0)).collect();
+    assert_eq!(entries, [(0, 0), (3, 2)]);
+    host.append(3, &["c"]);
+    assert_eq!(host.log().latest_epoch(), Some(LeaderEpoch(3)));
+}
+
+#[test]
 fn epoch_checkpoint_is_renamed_only_when_it_is_durable() {
     let mut host = Host::with_log(LogConfig::kafka_defaults());
     assert_eq!(host.text("orders-0/leader-epoch-checkpoint"), "");

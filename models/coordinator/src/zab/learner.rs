@@ -47,6 +47,8 @@ const EXIT_UNMATCHED_COMMIT: i32 = 12;
 const EXIT_QUORUM_PACKET: i32 = 13;
 /// How often a learner dials before it gives up.
 const DIALS_MAX: u32 = 5;
+/// Why it gives up.
+const CANNOT_CONNECT: &str = "cannot connect to the leader";
 /// What may arrive while the learner writes to its disk. The real one leaves it in the socket, where TCP would slow the
 /// leader down long before.
 const INBOX_MAX: usize = 1_000_000;
@@ -263,7 +265,7 @@ impl Learner {
         let pause = parts.config.leader_connect_delay;
         let left = Self::connect_budget(parts).saturating_sub(io.now().saturating_since(started));
         if left <= pause || tries + 1 >= DIALS_MAX {
-            return Err(Left::Leader("cannot connect to the leader"));
+            return Err(Left::Leader(CANNOT_CONNECT));
         }
         self.phase = Phase::Pausing { tries, started, until: io.now() + pause };
         Ok(())
@@ -319,9 +321,9 @@ impl Learner {
                 self.on_dial_failed(tries, started, parts, io)
             }
             Phase::Pausing { tries, started, .. } => {
-                if started.saturating_add(Self::connect_budget(parts)) <= io.now() {
-                    // The process stopped while it slept.
-                    return Err(Left::Leader("connecting to the leader took too long on retries"));
+                // The process may have been stopped meanwhile: "connectToLeader exceeded on retries".
+                if io.now().saturating_since(started) >= Self::connect_budget(parts) {
+                    return Err(Left::Leader(CANNOT_CONNECT));
                 }
                 self.dial(tries + 1, started, parts, io);
                 Ok(())

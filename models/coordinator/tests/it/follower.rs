@@ -253,6 +253,19 @@ fn leader_that_refuses_is_dialled_five_times() {
 }
 
 #[test]
+fn leader_is_not_dialled_again_by_who_slept_through_the_time_for_it() {
+    // A process that is stopped between two dials: as many ticks as a learner has to connect are over when it goes on.
+    for (slept, role) in [(Span::millis(4_000), Role::Following), (Span::secs(20), Role::Looking)] {
+        let mut bench = Bench::new(1, |_| {});
+        let end = bench.dial_leader();
+        bench.feed(Input::Refused { on: end });
+        bench.rig.sleep(slept);
+        assert_eq!(bench.role(), role, "after {slept}");
+        assert_eq!(bench.dialled().is_some(), role == Role::Following);
+    }
+}
+
+#[test]
 fn connection_lost_while_it_writes_is_noticed_after_the_write() {
     let (mut bench, end) = Bench::following(|_| {});
     bench.say(end, leader_info(4));

@@ -204,6 +204,9 @@ impl KafkaOracle {
             }
         }
         let partition = self.partition_mut(at);
+        if let Some(before) = before.as_ref().filter(|_| is_controllers) {
+            partition.note_overlooked(before);
+        }
         partition.zk = Some(ZkState { state, leader, isr, version, zxid, moment });
         partition.unknown_to_leader = partition.unknown_to_leader.and(isr);
         if is_controllers {

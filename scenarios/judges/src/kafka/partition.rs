@@ -173,6 +173,23 @@ pub(crate) struct Unclean {
     pub(crate) epoch: LeaderEpoch,
 }
 
+/// An ISR that grew, and its leader was not told before its epoch was over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overlooked {
+    /// When it was written.
+    pub(crate) moment: Moment,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+/// Why a leader whose epoch is over commits what the new one need not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Overruled {
+    /// The new one was not in sync.
+    Uncleanly(Moment),
+    /// It was taken into the ISR, and the leader of that epoch never knew.
+    Unseen(Moment),
+}
+
 /// Who appended as the leader of an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Appender {
@@ -205,6 +222,7 @@ pub(crate) struct Partition {
     pub(crate) promise: Option<Promise>,
     pub(crate) rebase: Option<Rebase>,
     pub(crate) uncleans: Vec<Unclean>,
+    pub(crate) overlooked: Vec<Overlooked>,
     pub(crate) appenders: BTreeMap<LeaderEpoch, Appender>,
     /// The CRCs of the batches that producers sent.
     pub(crate) produced: Arc<BTreeSet<u32>>,
@@ -234,6 +252,7 @@ impl Partition {
             promise: None,
             rebase: None,
             uncleans: Vec::new(),
+            overlooked: Vec::new(),
             appenders: BTreeMap::new(),
             produced: Arc::default(),
             believed: None,
@@ -279,10 +298,21 @@ impl Partition {
         self.rebase.as_ref().filter(|rebase| rebase.from <= offset).map(|rebase| rebase.why)
     }
 
-    /// The first unclean election behind an epoch. Whoever still leads in that epoch commits on the word of a set of replicas that
-    /// the new leader was not among.
-    pub(crate) fn overruled(&self, epoch: LeaderEpoch) -> Option<Moment> {
-        self.uncleans.iter().find(|unclean| unclean.epoch > epoch).map(|unclean| unclean.moment)
+    /// Why whoever still leads in an epoch that is over commits on the word of replicas that the new leader need not be among.
+    pub(crate) fn overruled(&self, epoch: LeaderEpoch) -> Option<Overruled> {
+        let unclean = self.uncleans.iter().find(|unclean| unclean.epoch > epoch);
+        let unseen = self.overlooked.iter().find(|overlooked| overlooked.epoch >= epoch);
+        unclean
+            .map(|unclean| Overruled::Uncleanly(unclean.moment))
+            .or_else(|| unseen.map(|overlooked| Overruled::Unseen(overlooked.moment)))
+    }
+
+    /// An epoch ended with members in the ISR that its leader did not know of.
+    pub(crate) fn note_overlooked(&mut self, before: &ZkState) {
+        let epoch = before.state.leader_epoch;
+        if self.believed.is_some_and(|(of, isr)| of == epoch && !before.isr.without(isr).is_empty()) {
+            self.overlooked.push(Overlooked { moment: before.moment, epoch });
+        }
     }
 
     /// Whether the leader that ZooKeeper names has so many batches, up to that digest.

@@ -9,7 +9,7 @@ use super::control::{UNCLEAN, partition_fields};
 use super::elections::UNCLEAN_LOSS;
 use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
-use super::partition::PartitionAt;
+use super::partition::{Overruled, PartitionAt};
 use super::replica_log::{Chain as _, common};
 use crate::moment::Story;
 use crate::{Excuse, Moment, Rule};
@@ -81,8 +81,8 @@ impl KafkaOracle {
             self.tally.relax(Rule::CommittedPrefix, why);
             return false;
         }
-        if reaches && let Some(unclean) = partition.overruled(epoch) {
-            self.committed_in_vain(moment, at, broker, (epoch, first_offset), unclean);
+        if reaches && let Some(overruled) = partition.overruled(epoch) {
+            self.committed_in_vain(moment, at, broker, (epoch, first_offset), overruled);
             return false;
         }
         let (name, who) = (partition.name.clone(), self.seating.name(broker).to_owned());
@@ -167,9 +167,9 @@ impl KafkaOracle {
             return;
         }
         let chain = partition.replicas[leader].log.chain_at(to - 1);
-        if let Some(unclean) = partition.overruled(epoch).filter(|_| !partition.leader_has(to, chain)) {
+        if let Some(overruled) = partition.overruled(epoch).filter(|_| !partition.leader_has(to, chain)) {
             let first = partition.replicas[leader].log.get(from).expect("it is below its high watermark").base;
-            return self.committed_in_vain(moment, at, leader, (epoch, first), unclean);
+            return self.committed_in_vain(moment, at, leader, (epoch, first), overruled);
         }
         let mut holders = Brokers::NONE;
         for (broker, replica) in partition.replicas.iter().enumerate() {
@@ -196,26 +196,36 @@ impl KafkaOracle {
         self.tally.check(Rule::CandidateComplete);
     }
 
-    /// EX1: a leader commits records in an epoch that an unclean election has ended, before it hears of that. The new leader was not
-    /// among those whose word it counts, and its log is what remains.
+    /// A leader commits records in an epoch that is over, before it hears of that; the new leader is not among those whose word it
+    /// counts (EX1, KIP-497), and its log is what remains.
     fn committed_in_vain(
         &mut self,
         moment: Moment,
         at: PartitionAt,
         leader: BrokerAt,
         (epoch, from): (LeaderEpoch, i64),
-        unclean: Moment,
+        overruled: Overruled,
     ) {
         let rule = Rule::CandidateComplete;
-        self.tally.relax(rule, UNCLEAN_LOSS);
+        let (why, because) = match overruled {
+            Overruled::Uncleanly(unclean) => {
+                (UNCLEAN_LOSS, (unclean, format!("another was elected though it was not in sync: {UNCLEAN}")))
+            }
+            Overruled::Unseen(grown) => {
+                (UNSEEN_GROWTH, (grown, format!("the ISR of epoch {epoch} grew, and its leader was not told")))
+            }
+        };
+        match overruled {
+            Overruled::Uncleanly(_) => self.tally.relax(rule, why),
+            Overruled::Unseen(_) => self.relax_hole(rule, why, moment),
+        }
         if self.partitions[at].replaced(from).is_some() {
             return;
         }
         let (name, who) = (&self.partitions[at].name, self.seating.name(leader));
         let headline = format!("{who} commits {name} from offset {from} on in epoch {epoch}, which is over");
-        let because = vec![(unclean, format!("another was elected though it was not in sync: {UNCLEAN}"))];
-        self.tally.excuse(Excuse { rule, headline, because, moment });
-        self.partition_mut(at).replace_from(from, UNCLEAN_LOSS);
+        self.tally.excuse(Excuse { rule, headline, because: vec![because], moment });
+        self.partition_mut(at).replace_from(from, why);
     }
 
     /// E13: a running member of the ISR has everything that is committed.

@@ -219,6 +219,34 @@ fn e13_knows_the_hole_of_an_isr_that_grew_behind_the_leaders_back() {
 }
 
 #[test]
+fn e13_and_l05_know_that_hole_when_the_member_already_leads() {
+    for is_late in [false, true] {
+        let mut stage = Stage::led();
+        stage.elect(Some(0), 1, &[0, 1]);
+        stage.write_state(session_of(0), &state(1, Some(0), 1, &[0, 1, 2]));
+        stage.elect(Some(2), 2, &[1, 2]);
+        // b1 was not told of either, and commits with b2, which has not heard of b3 yet.
+        stage.append(0, true, 0, 1, "a");
+        stage.append(1, false, 0, 1, "a");
+        if is_late {
+            stage.truncate(1, 0);
+            stage.append(2, true, 0, 2, "c");
+            stage.append(1, false, 0, 2, "c");
+            stage.high_watermark(2, true, 2, 1);
+        }
+        stage.high_watermark(0, true, 1, 1);
+        assert_eq!((stage.fired(), stage.oracle.excuses().len()), (vec![], 1), "{is_late}");
+    }
+    // Where the leader knew whom it had to ask, it is a violation.
+    let mut stage = Stage::led();
+    stage.elect(Some(0), 1, &[0, 1]);
+    stage.elect(Some(1), 2, &[1]);
+    stage.append(0, true, 0, 1, "a");
+    stage.high_watermark(0, true, 1, 1);
+    assert_eq!(stage.fired(), ["E13"]);
+}
+
+#[test]
 fn uncommitted_records_of_a_dead_leader_may_vanish_and_survive() {
     let mut stage = Stage::led();
     stage.commit_records(1);

@@ -18,7 +18,7 @@ machine::defects! {
             "Nobody looks at broker epochs: a broker that restarts between two reads of /brokers/ids is not missed, and control requests to its earlier life are obeyed (KIP-380; until 2.2).";
         /// The controller's writes to ZooKeeper are not conditional on its epoch (§12 KA-B20; until 2.1).
         NoControllerFence = "KAFKA-6082" as "M15",
-            "A controller's writes to ZooKeeper do not check /controller_epoch: one that was deposed while it was paused still writes (until 2.1).";
+            "A controller's writes to ZooKeeper do not check /controller_epoch: one that was deposed and has not heard of it yet still writes (until 2.1).";
         /// A broker that meets the ephemeral of its own earlier session on re-registration gives up (§12 KA-B25; until 2.2).
         NoOwnEphemeralCleanup = "KAFKA-7165",
             "A broker whose session expired, and who finds its own old registration still there, gives up and stays unregistered (until 2.2).";

@@ -19,6 +19,8 @@ use crate::{Moment, Rule};
 #[derive(Clone, Copy, Debug)]
 struct Znode {
     version: Version,
+    /// The transaction that made this version; zero for what was always there.
+    made_by: Zxid,
     /// The session it belongs to, if it is an ephemeral.
     owner: Option<SessionId>,
 }
@@ -48,6 +50,8 @@ struct Broken {
     rule: Rule,
     kind: &'static str,
     what: String,
+    /// The transaction that it does not reckon with.
+    made_by: Option<Zxid>,
     before: Option<(Moment, String)>,
 }
 
@@ -62,7 +66,7 @@ pub(crate) struct Change {
 impl Replay {
     pub(crate) fn new() -> Self {
         let znodes = [ROOT, "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
-        let bare = Znode { version: Version::ZERO, owner: None };
+        let bare = Znode { version: Version::ZERO, made_by: Zxid::ZERO, owner: None };
         Self {
             sessions: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -157,7 +161,7 @@ impl Replay {
 
     fn create(&mut self, path: &str, owner: Option<SessionId>, zxid: Zxid, changes: &mut Vec<Change>) {
         let path: Arc<str> = Arc::from(path);
-        self.znodes.insert(Arc::clone(&path), Znode { version: Version::ZERO, owner });
+        self.znodes.insert(Arc::clone(&path), Znode { version: Version::ZERO, made_by: zxid, owner });
         if let Some(owner) = owner {
             self.ephemerals.entry(owner).or_default().insert(Arc::clone(&path));
         }
@@ -201,6 +205,7 @@ impl Replay {
                         rule: Rule::EphemeralOwnerLive,
                         kind: "ephemeral-of-dead-session",
                         what: format!("{} is created as an ephemeral of session {session}, which is over", create.path),
+                        made_by: None,
                         before: before.map(|(at, moment)| (moment, format!("its end was committed at {at}"))),
                     });
                 }
@@ -221,11 +226,13 @@ impl Replay {
                         rule: Rule::Cas,
                         kind: "version-skipped",
                         what: format!("setData makes version {} of {}, where {found} was", set.version, set.path),
+                        made_by: None,
                         before: None,
                     });
                 }
                 if let Some(znode) = self.znodes.get_mut(set.path.as_str()) {
                     znode.version = set.version;
+                    znode.made_by = zxid;
                 }
                 self.changed(&Arc::from(set.path.as_str()), zxid, EventType::NodeDataChanged, changes);
             }
@@ -242,6 +249,7 @@ impl Replay {
                             rule: Rule::EphemeralOwnerLive,
                             kind: "ephemeral-forgotten",
                             what: format!("session {session} ends, and its ephemeral {path} does not end with it"),
+                            made_by: None,
                             before: None,
                         });
                     }
@@ -262,13 +270,16 @@ impl Replay {
     /// C22: what succeeded with a demanded version had it.
     fn check_demand(&self, path: &str, asked: Option<&AskedOp>, broken: &mut Vec<Broken>) {
         let Some(AskedOp { version: Some(demanded), .. }) = asked.filter(|op| &*op.path == path) else { return };
-        let found = self.znodes.get(path).map(|znode| znode.version);
+        let znode = self.znodes.get(path);
+        let found = znode.map(|znode| znode.version);
         if found.is_none_or(|found| !demanded.admits(found)) {
+            let made_by = znode.map(|znode| znode.made_by);
             let found = found.map_or_else(|| "nothing".to_owned(), |version| format!("version {version}"));
             broken.push(Broken {
                 rule: Rule::Cas,
                 kind: "wrong-version-accepted",
                 what: format!("a write of {path} that demanded version {demanded} succeeded, where {found} was"),
+                made_by,
                 before: None,
             });
         }
@@ -286,6 +297,7 @@ impl Replay {
                     "a write of {} that demanded version {demanded} was refused, though that was its version",
                     op.path
                 ),
+                made_by: None,
                 before: None,
             });
         }
@@ -322,6 +334,7 @@ fn torn(session: SessionId, asked: &[AskedOp], parts: &[Txn]) -> Option<Broken> 
             missing + 1,
             parts.len().saturating_sub(1)
         ),
+        made_by: None,
         before: None,
     })
 }
@@ -349,6 +362,7 @@ impl Oracle {
                 rule: Rule::ClosedIsClosed,
                 kind: "zombie-session-write",
                 what: format!("session {session} ended at {at}, and its {} succeeds", entry.txn.op()),
+                made_by: None,
                 before: Some((then, format!("the end of session {session} was committed at {at}"))),
             });
         }
@@ -362,6 +376,7 @@ impl Oracle {
                     rule: Rule::FifoSession,
                     kind: "effects-reordered",
                     what: format!("request {} of session {session} takes effect behind its request {xid}", header.cxid),
+                    made_by: None,
                     before: Some((then, format!("request {xid} took effect at {at}"))),
                 });
             }
@@ -398,12 +413,15 @@ impl Oracle {
             Arc::make_mut(&mut self.conversations).session_closed(session);
         }
         Arc::make_mut(&mut self.conversations).paths_changed(&changes);
-        for Broken { rule, kind, what, before } in broken {
-            let story = Story::new(rule, format!("at {zxid} {what}")).kind(kind);
-            let story = match before {
-                Some((then, note)) => story.promise(then, note),
-                None => story,
-            };
+        for Broken { rule, kind, what, made_by, before } in broken {
+            let mut story = Story::new(rule, format!("at {zxid} {what}")).kind(kind);
+            if let Some((then, note)) = before {
+                story = story.promise(then, note);
+            }
+            if let Some(committed) = made_by.and_then(|made_by| self.canon.get(self.canon.position(made_by)?)) {
+                let note = format!("{} was committed: {}", committed.zxid, self.describe(committed.zxid));
+                story = story.promise(committed.moment, note);
+            }
             let violation = story.detected(moment, format!("{zxid} is committed"));
             self.broken(rule, violation, findings);
         }

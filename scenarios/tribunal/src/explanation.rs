@@ -23,10 +23,10 @@ use crate::shrinking::{NotShrunk, first_violation, reproduce};
 use crate::story;
 use object::Object;
 
-/// Lines of a slice at most.
+/// Lines of a slice at most, with those that the wrapping of long ones takes.
 pub const SLICE_LINES: usize = 40;
-/// Those of them that the wrapping of long lines may take.
-const SLICE_WRAPS: usize = 8;
+/// So many are left to the wrapping, whatever there is to tell.
+const SLICE_WRAPS: usize = 4;
 
 /// How much is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,8 @@ pub fn explain_repro(
     let violation = first_violation(&run).expect("a reproduced failure");
     let recording = run.world.recording().expect("the run was recorded");
     let names = run.setup.topology.names();
-    let object = Object::of(violation, &run.setup.topology);
+    let mut object = Object::of(violation, &run.setup.topology);
+    object.take_tails(recording, violation, &names);
     let slice = slice(recording, violation, &object, &names);
     let future = Future::of(repro, &run, violation, file)?;
     let mut necessity = Vec::new();
@@ -222,6 +223,10 @@ fn said(event: &TraceEvent, object: &Object, names: &[String]) -> Option<Said> {
     Some(Said { telling, touches, text: texts.join("; ") + &more })
 }
 
+/// Requests that change a znode. A server serves them in groups, so that what comes of one is caused by another: they are steps of
+/// their own on the way to it.
+const WRITES: [&str; 5] = ["create", "create2", "setData", "delete", "multi"];
+
 /// What arrived, of an event that stated nothing worth telling.
 fn passed_on<'n>(event: &TraceEvent, object: &Object, name: impl Fn(machine::HostId) -> &'n str) -> Option<Said> {
     let from = event.from.map_or("somebody", name);
@@ -229,7 +234,13 @@ fn passed_on<'n>(event: &TraceEvent, object: &Object, name: impl Fn(machine::Hos
         // A bare reply or a ping says nothing that its effect does not.
         EventKind::Message | EventKind::Datagram if ["reply", "ping", "connect"].contains(&event.name) => return None,
         EventKind::Message | EventKind::Datagram => match object.named_in(&event.summary) {
-            Some(named) => (format!("receives {} of {named} from {from}", event.name), true),
+            Some(named) => {
+                let text = format!("receives {} of {named} from {from}", event.name);
+                if WRITES.contains(&event.name) {
+                    return Some(Said { telling: Telling::Detail, touches: true, text });
+                }
+                (text, true)
+            }
             None => (format!("receives {} from {from}", event.name), false),
         },
         EventKind::Lost => (format!("loses its connection to {from}"), false),
@@ -290,30 +301,25 @@ fn turning_point(
     told.truncate(3);
     told.sort_by_key(|&(_, _, event, _)| event);
     if told.is_empty() {
-        // Nothing that states anything: what arrived, as it is.
-        let raw = recording.events.iter().filter(|event| event.id > before && event.id <= after.event).take(3);
-        return raw.map(|event| bare(event, names)).collect();
+        return stated_next(recording, object, names, after.event);
     }
     told.into_iter().map(|(_, _, _, text)| text).collect()
 }
 
-/// An event that states nothing: what arrived, from whom.
-fn bare(event: &TraceEvent, names: &[String]) -> String {
-    let who = &names[event.host.0 as usize];
-    let from = event.from.map_or_else(String::new, |host| format!(" from {}", names[host.0 as usize]));
-    let what = match event.kind {
-        EventKind::Boot => "starts".to_owned(),
-        EventKind::Woken => "is woken by a deadline".to_owned(),
-        EventKind::Message | EventKind::Datagram => format!("receives {}", event.name),
-        EventKind::Opened => "has a connection".to_owned(),
-        EventKind::Accepted => "is called".to_owned(),
-        EventKind::Refused => "is refused".to_owned(),
-        EventKind::Lost => "loses a connection".to_owned(),
-        EventKind::Durable => "has something on its disk for good".to_owned(),
-        EventKind::Turn => format!("goes on with {}", event.name),
-        EventKind::Terminate => "is told to end".to_owned(),
-    };
-    format!("#{} {who} {what}{from}", event.id)
+/// Where nobody states what decided it, that shows in what is stated next.
+fn stated_next(recording: &Recording, object: &Object, names: &[String], after: u64) -> Vec<String> {
+    const NEXT: usize = 2;
+    let behind = recording.events.iter().skip_while(|event| event.id <= after);
+    let next = behind.filter_map(|event| {
+        let said = said(event, object, names).filter(|said| said.telling >= Telling::Step)?;
+        Some(format!("#{} {} {}", event.id, names[event.host.0 as usize], said.text))
+    });
+    let first = "nothing that a machine states: chance decided, and what is stated next shows how".to_owned();
+    let mut told: Vec<String> = std::iter::once(first).chain(next.take(NEXT)).collect();
+    if told.len() == 1 {
+        told.clear();
+    }
+    told
 }
 
 fn next(file: &str, violation: &Violation, names: &[String]) -> Vec<String> {

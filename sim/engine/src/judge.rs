@@ -31,7 +31,8 @@ pub trait Judges<M: Machine>: Clone {
         None
     }
 
-    /// What has not converged yet, in words; `None` if everything has. Asked while the world settles.
+    /// What has not converged yet, in words; `None` if everything has. Asked while the world settles. What stands before a colon is a
+    /// title: two worlds that lack what has the same title are taken for the same failure.
     fn pending(&mut self, now: Instant, hosts: &Hosts<'_, M>) -> Option<String>;
 
     /// Draws a part of the world that must get on alone; `None` if there is no such part. Asked when the faults are over, of a run

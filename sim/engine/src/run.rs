@@ -312,6 +312,11 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     fn stuck(&self, pending: String, limit: Span) -> Violation {
         let (at, event) = (self.core.now, self.core.event);
         let note = format!("{limit} after everything was healed");
+        // What is missing, before the colon, says which bug it is; without a title, the sentence without its numbers.
+        let kind = match pending.split_once(':') {
+            Some((title, _)) => title.to_owned(),
+            None => pending.chars().filter(|c| !c.is_ascii_digit()).collect(),
+        };
         Violation {
             invariant: "LIVENESS",
             name: "convergence",
@@ -320,7 +325,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
             host: None,
             at,
             event,
-            signature_parts: Vec::new(),
+            signature_parts: vec![kind],
         }
     }
 

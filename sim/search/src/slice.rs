@@ -180,6 +180,13 @@ fn walk(recording: &Recording, violation: &Violation, teller: &Teller<'_>) -> BT
     // By distance, so that each event is reached by its shortest way.
     let mut edge: BTreeSet<(u32, u64)> =
         violation.witnesses.iter().map(|witness| (distance(witness.part), witness.event)).collect();
+    // What nobody did, such as a world that does not converge, comes from what everybody did last about it.
+    for witness in violation.witnesses.iter().filter(|witness| witness.host.is_none()) {
+        for own in touched.values() {
+            let before = own.partition_point(|&other| other <= witness.event);
+            edge.extend(own[..before].last().map(|&other| (distance(witness.part) + 1, other)));
+        }
+    }
     while let Some((hops, id)) = edge.pop_first() {
         let Some(event) = find(recording, id) else { continue };
         if hops > HOPS_MOST || path.contains_key(&id) {

@@ -191,6 +191,7 @@ impl KafkaOracle {
         let name = partition.name.clone();
         let who = self.seating.name(broker).to_owned();
         let (to, end) = (partition.replicas[broker].log.end(), partition.canon.end());
+        let watermark = partition.replicas[broker].high_watermark;
         let how = match counted {
             "elected" => "is elected leader before it has them back",
             "joined" => "is taken into the ISR before it has them back",
@@ -202,7 +203,7 @@ impl KafkaOracle {
             story = story.promise(promise.moment, format!("records below {} were {}", promise.end, promise.how));
         }
         let violation = story
-            .first_wrong(cut, format!("{who} truncated to {to}"))
+            .first_wrong(cut, format!("{who} truncated to {to}; its own high watermark is {watermark}"))
             .kind(counted)
             .detected(moment, format!("{who} {how}"));
         self.broken(Rule::TruncateFloor, violation, findings);

@@ -20,9 +20,10 @@ Examples:
   tribunal explain L11
   tribunal explain KAFKA-1211
 
-Of a repro: what happened, in at most 40 lines; which of its faults were necessary (each is left out in turn, and futures that
-fork just before it strikes are run with it and without it); and how likely the failure was along the run, with the instant at which it
-became inevitable. Shrink the repro first: the explanation is shorter, and much quicker to make.")]
+Of a repro: what happened, in at most 40 lines; which of its faults were necessary (each is left
+out in turn, and futures that fork just before it strikes are run with it and without it); and how
+likely the failure was along the run, with the instant at which it became inevitable. Shrink the
+repro first: the explanation is shorter, and much quicker to make.")]
 pub(crate) struct Explain {
     /// A repro, or the id of a rule, a defect, a mark, a fault, a role or a fact.
     what: String,

@@ -27,12 +27,15 @@ const SEEDS: u64 = 100;
 #[command(after_help = "\
 Examples:
   tribunal fuzz --for 10m
+  tribunal fuzz --defect KAFKA-1211 --first
   tribunal fuzz session-expiry --seeds 0..200 --defect ZOOKEEPER-1208
   tribunal fuzz power-loss leader-crash --for 1h --from 1000000 --junit out.xml --json out.json
   tribunal fuzz --seeds 0..20000 --shard 3/8 --json shard-3.json
   tribunal fuzz steady --seeds 0..10 --verify
 
-Every scenario is run with each seed before the next seed's turn comes. The result does not
+Every scenario is run with each seed before the next seed's turn comes. With --defect and no
+scenario named, the scenario in which tribunal score looks for that defect comes first, and then
+the catalogue, without the scenarios in which it cannot show. The result does not
 depend on --jobs. Interrupting it (Ctrl-C, SIGTERM) finishes the runs that have begun and
 reports on all that were done; so does the end of --for. The summary says which seeds were run.
 
@@ -233,7 +236,7 @@ fn shard(given: Option<&str>) -> Result<Shard, BadInput> {
     Ok(shard)
 }
 
-/// Those that are named; or all in which what is asked for can show.
+/// Those that are named; or all in which what is asked for can show, the ones that hunt it first.
 fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failure> {
     if !named.is_empty() {
         let mut all: Vec<Prepared> = Vec::new();
@@ -250,7 +253,12 @@ fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failu
     let mut without = 0;
     let of_kafka = |id: &String| id.starts_with("KAFKA-");
     let needs_brokers = !changes.defects.is_empty() && changes.defects.iter().all(of_kafka);
-    for entry in SCENARIOS {
+    for name in hunters(&changes.defects) {
+        narrate(&format!("hunts      {name} was made for it: its turn comes first"));
+        all.push(Prepared::new(&Source::named(&name)?, changes)?);
+    }
+    let begun: Vec<String> = all.iter().map(|prepared| prepared.name.clone()).collect();
+    for entry in SCENARIOS.iter().filter(|entry| !begun.iter().any(|name| name == entry.name)) {
         let prepared = Prepared::new(&Source::catalogue(entry.name)?, changes)?;
         if needs_brokers && prepared.scenario.cluster.brokers.choices().iter().all(|&count| count == 0) {
             without += 1;
@@ -262,6 +270,17 @@ fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failu
         narrate(&format!("without    {without} scenarios of the catalogue that have no brokers"));
     }
     Ok(all)
+}
+
+/// The scenarios in which the score looks for these defects, each once.
+fn hunters(defects: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for target in tribunal::score::targets().into_iter().filter(|target| defects.contains(&target.id)) {
+        if !names.contains(&target.scenario) {
+            names.push(target.scenario);
+        }
+    }
+    names
 }
 
 /// The first Ctrl-C or SIGTERM ends the campaign after the runs that have begun; a second one ends the process.
@@ -318,6 +337,7 @@ impl Watching {
         match keep(&self.keep, taken.prepared, seed, *signature, &failure.invariant) {
             Ok((path, hash)) => {
                 let path = path.display().to_string();
+                self.bar.suspend(|| narrate(&format!("kept       {path}")));
                 self.kept.insert((taken.prepared.name.clone(), *signature), path);
                 // A verified run digests more, and has another hash.
                 let differs = !self.is_verified && hash != failure.hash;

@@ -17,9 +17,11 @@ use super::{Failure, NOT_DETERMINISTIC, TESTBED_AT_FAULT, files, narrate, print}
 Examples:
   tribunal shrink target/tribunal/L10.json -o small.json
   tribunal shrink found.json -o small.json --jobs 8 --runs 2000
+  tribunal shrink found.json -o tests/repros/KAFKA-1211.json --force --no-trail
 
-Only a run with the same signature is taken. The result does not depend on --jobs. Prints what became smaller and a test that is
-ready to be pasted.")]
+Only a run with the same signature is taken and, if the repro holds once its defects are off,
+only one of which that is still so. The result does not depend on --jobs. Prints what became
+smaller and a test that is ready to be pasted.")]
 pub(crate) struct Shrink {
     /// The repro (tribunal fuzz --keep DIR writes some).
     file: PathBuf,
@@ -29,6 +31,9 @@ pub(crate) struct Shrink {
     /// Replaces a file that is there.
     #[arg(long)]
     force: bool,
+    /// Leaves out the trail, by which a replay names the first event that differs: for a file that is committed.
+    #[arg(long)]
+    no_trail: bool,
     /// Runs at a time; as many as there are processors if absent.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -63,7 +68,10 @@ impl Shrink {
             ));
         });
         bar.finish_and_clear();
-        let smaller = smaller.map_err(|error| failure(&file, error))?;
+        let mut smaller = smaller.map_err(|error| failure(&file, error))?;
+        if self.no_trail {
+            smaller.repro.trail = None;
+        }
         let written = files::write(&output, &smaller.repro.to_json(), "the small repro");
         written.map_err(|error| Failure::Other(TESTBED_AT_FAULT, error))?;
         print(&report(&smaller, &output));

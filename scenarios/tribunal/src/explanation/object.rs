@@ -1,6 +1,6 @@
 //! What was violated: the partition, znode, session or zxid that a violation names, so that a slice keeps what touches it.
 
-use engine::Violation;
+use engine::{Recording, Violation};
 use world::Topology;
 
 /// The names that a violation is about.
@@ -23,8 +23,13 @@ impl Object {
     pub(super) fn of(violation: &Violation, topology: &Topology) -> Self {
         let is_of_controllers = violation.headline.contains("controller");
         let (partitions, paths, numbers) = (Vec::new(), Vec::new(), Vec::new());
-        let named = |name: &String| is_word_of(name, &violation.headline);
-        let hosts = topology.names().into_iter().filter(named).collect();
+        let names = topology.names();
+        let mut hosts: Vec<String> =
+            names.iter().filter(|name| is_word_of(name, &violation.headline)).cloned().collect();
+        if hosts.is_empty() {
+            let witnesses = violation.witnesses.iter().filter_map(|witness| witness.host);
+            hosts.extend(witnesses.map(|host| names[host.0 as usize].clone()));
+        }
         let mut object = Self { partitions, paths, numbers, hosts, is_of_controllers };
         if is_of_controllers {
             object.paths.push("/controller".to_owned());
@@ -36,6 +41,27 @@ impl Object {
             }
         }
         object
+    }
+
+    /// What a server had logged alone when its leader brought it in step is part of the story of that server: it led before, and
+    /// proposed its last transaction itself.
+    pub(super) fn take_tails(&mut self, recording: &Recording, violation: &Violation, names: &[String]) {
+        let Some(host) = violation.witnesses.iter().rev().find_map(|witness| witness.host) else { return };
+        let Some(sid) = names[host.0 as usize].strip_prefix("zk") else { return };
+        let facts = || recording.events.iter().flat_map(|event| event.facts.iter().map(move |fact| (event, fact)));
+        let of = |fields: &[(&'static str, String)], name: &str| {
+            fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone())
+        };
+        let mut tails = facts().filter(|(_, (kind, fields))| {
+            *kind == "sync-decided" && of(fields, "learner").is_some_and(|learner| learner == sid)
+        });
+        let Some(tail) = tails.next_back().and_then(|(_, (_, fields))| of(fields, "peer_zxid")) else { return };
+        let is_own = facts().any(|(event, (kind, fields))| {
+            event.host == host && *kind == "proposed" && of(fields, "zxid").is_some_and(|zxid| zxid == tail)
+        });
+        if is_own && !self.numbers.contains(&tail) {
+            self.numbers.push(tail);
+        }
     }
 
     fn take(&mut self, word: &str, topology: &Topology) {
@@ -77,6 +103,11 @@ impl Object {
         if self.is_of_controllers && kind.starts_with("controller-") {
             return true;
         }
+        // What a leader decides about a server is about that server, too.
+        let is_learner = |name: &String| of("learner").is_some_and(|sid| name.strip_prefix("zk") == Some(sid));
+        if turns && self.hosts.iter().any(is_learner) {
+            return true;
+        }
         let is_named = |value: &str| self.paths.iter().chain(&self.numbers).any(|name| name == value);
         let is_about_host = turns && of("topic").is_none() && self.hosts.iter().any(|name| name == host);
         is_about_host || fields.iter().any(|(_, value)| is_named(value))
@@ -86,8 +117,13 @@ impl Object {
     pub(super) fn named_in(&self, summary: &str) -> Option<String> {
         let names = self.paths.iter().chain(&self.numbers);
         let named = names.filter(|name| is_word_of(name, summary)).max_by_key(|name| name.len());
+        let state = |(topic, number): &(String, String)| {
+            let path = format!("/brokers/topics/{topic}/partitions/{number}/state");
+            is_word_of(&path, summary).then_some(path)
+        };
         let partition = || self.partitions.iter().find(|(topic, _)| is_word_of(topic, summary));
-        named.cloned().or_else(|| partition().map(|(topic, number)| format!("{topic}-{number}")))
+        let states = || self.partitions.iter().find_map(state);
+        named.cloned().or_else(states).or_else(|| partition().map(|(topic, number)| format!("{topic}-{number}")))
     }
 
     /// Whether one of its zxids is that one.

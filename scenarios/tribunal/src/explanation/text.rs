@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use engine::Part;
 use search::{Curve, INEVITABLE_PERCENT, Line, Need, Point, Tally, Whence};
 
-use super::{AskedRule, Explanation, SLICE_WRAPS};
+use super::{AskedRule, Explanation, SLICE_LINES};
 
 /// Columns of a report.
 const COLUMNS: usize = 100;
@@ -52,6 +52,28 @@ fn cut(text: &str, columns: usize) -> String {
     let mut short: String = text.chars().take(columns.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// A line of the slice: when and who, what with its marks, and whether it is what makes the violation.
+struct SliceLine {
+    head: String,
+    whole: String,
+    is_witness: bool,
+}
+
+/// How many lines more each may take: first what makes the violation, then what is nearest to it.
+fn wraps(lines: &[SliceLine]) -> Vec<usize> {
+    let mut room = SLICE_LINES.saturating_sub(lines.len());
+    let mut wraps = vec![0; lines.len()];
+    let order = |is_witness: bool| (0..lines.len()).rev().filter(move |&at| lines[at].is_witness == is_witness);
+    for at in order(true).chain(order(false)) {
+        let line = &lines[at];
+        let most = if line.is_witness { usize::MAX } else { 1 };
+        let wanted = wrapped(&line.whole, COLUMNS - line.head.chars().count()).len() - 1;
+        wraps[at] = wanted.min(most).min(room);
+        room -= wraps[at];
+    }
+    wraps
 }
 
 impl Explanation {
@@ -101,41 +123,43 @@ impl Explanation {
         let left = self.events.saturating_sub(self.on_path);
         let title = cut(&format!("what happened{object}"), 56);
         let _ = writeln!(text, "{title:<56}  (elided: {left} events off the causal path)");
-        let mut wraps = SLICE_WRAPS;
-        for line in &self.slice {
-            match line {
-                Line::Elided(count) => {
-                    let _ = writeln!(text, "{:19}… {count} events not on the causal path", "");
-                }
-                Line::Event { event, at, whence, text: what, part, times } => {
-                    let who = match whence {
-                        Whence::Host(host) => self.hosts[host.0 as usize].as_str(),
-                        Whence::Fault => "FAULT",
-                        Whence::Judge => "judge",
-                    };
-                    let mark = match part {
-                        Part::Promise => "  <== promise",
-                        Part::FirstWrongStep => "  <== first wrong step",
-                        Part::Detected => "  <== detected",
-                        Part::Other => "",
-                    };
-                    let times = if *times > 1 { format!(" ({times} times)") } else { String::new() };
-                    let head = format!("{:>8} {:>8}  {who:<7} ", format!("#{event}"), seconds(at.as_nanos()));
-                    let indent = head.chars().count();
-                    let whole = format!("{what}{times}{mark}");
-                    // Only what makes the violation may be long; the rest is cut.
-                    let is_long = indent + whole.chars().count() > COLUMNS;
-                    if is_long && (*part == Part::Other || wraps == 0) {
-                        let room = COLUMNS.saturating_sub(indent + times.len() + mark.chars().count());
-                        let _ = writeln!(text, "{head}{}{times}{mark}", cut(what, room));
-                    } else {
-                        let lines = wrapped(&whole, COLUMNS - indent);
-                        wraps = wraps.saturating_sub(lines.len() - 1);
-                        let _ = writeln!(text, "{head}{}", lines.join(&format!("\n{:indent$}", "")));
-                    }
-                }
+        let lines: Vec<SliceLine> = self.slice.iter().map(|line| self.slice_line(line)).collect();
+        let wraps = wraps(&lines);
+        for (line, wraps) in lines.iter().zip(wraps) {
+            let SliceLine { head, whole, .. } = line;
+            let indent = head.chars().count();
+            let mut lines = wrapped(whole, COLUMNS - indent);
+            if lines.len() > wraps + 1 {
+                let behind = lines.split_off(wraps).join(" ");
+                lines.push(cut(&behind, COLUMNS - indent));
             }
+            let _ = writeln!(text, "{head}{}", lines.join(&format!("\n{:indent$}", "")));
         }
+    }
+
+    /// A line of the slice before it is known how much room it has.
+    fn slice_line(&self, line: &Line) -> SliceLine {
+        let (event, at, whence, what, part, times) = match line {
+            Line::Elided(count) => {
+                let whole = format!("… {count} events not on the causal path");
+                return SliceLine { head: format!("{:19}", ""), whole, is_witness: false };
+            }
+            Line::Event { event, at, whence, text, part, times } => (event, at, whence, text, part, times),
+        };
+        let who = match whence {
+            Whence::Host(host) => self.hosts[host.0 as usize].as_str(),
+            Whence::Fault => "FAULT",
+            Whence::Judge => "judge",
+        };
+        let mark = match part {
+            Part::Promise => "  <== promise",
+            Part::FirstWrongStep => "  <== first wrong step",
+            Part::Detected => "  <== detected",
+            Part::Other => "",
+        };
+        let times = if *times > 1 { format!(" ({times} times)") } else { String::new() };
+        let head = format!("{:>8} {:>8}  {who:<7} ", format!("#{event}"), seconds(at.as_nanos()));
+        SliceLine { head, whole: format!("{what}{times}{mark}"), is_witness: *part != Part::Other }
     }
 
     fn write_curve(&self, text: &mut String, curve: &Curve) {

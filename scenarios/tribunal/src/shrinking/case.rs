@@ -1,6 +1,6 @@
 //! What of a repro may change while it is shrunk.
 
-use engine::{Rule, SpanRange};
+use engine::{Rule, SpanRange, Verdict};
 use machine::{Digest, HostId, Instant};
 use world::{BadInput, Scenario, Setup};
 
@@ -93,6 +93,17 @@ impl Case {
     pub(super) fn prepared(&self, file: &str) -> Result<Prepared, BadInput> {
         let (scenario, given) = (self.scenario.clone(), self.given.clone());
         Prepared::of(self.name.clone(), scenario, given, Some(self.schedule.clone()), format!("replay {file}"))
+    }
+
+    /// Whether it has defects, and holds once they are off.
+    pub(super) fn twin_holds(&self, file: &str) -> bool {
+        if self.scenario.cluster.defects.is_empty() {
+            return false;
+        }
+        let mut twin = self.clone();
+        twin.scenario.cluster.defects.clear();
+        let run = twin.prepared(file).and_then(|prepared| prepared.run(twin.seed, Watch::LIGHT));
+        run.is_ok_and(|run| run.outcome.verdict == Verdict::Held)
     }
 
     pub(super) fn size(&self, shown: &Shown) -> Size {

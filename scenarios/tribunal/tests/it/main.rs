@@ -19,4 +19,6 @@ mod marks;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod repros;
+#[cfg(test)]
 mod shrinking;

@@ -32,7 +32,7 @@ pub struct LogConfig {
 /// What a log may be made to do wrong, to see whether anybody notices (invariants-and-faults.md §5.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LogMutant {
-    /// M27: every start counts as one after a clean shutdown.
+    /// M27: every start counts as one after a clean shutdown, and no CRC is checked then.
     pub trusts_the_disk: bool,
     /// M28: CRCs are not checked.
     pub skips_crc: bool,

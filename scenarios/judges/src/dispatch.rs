@@ -4,6 +4,7 @@ use clients::kafka::KafkaClientFact;
 use clients::{ClientFact, OpKind, Outcome, WorkloadFact};
 use coordinator::Fact as ServerFact;
 use engine::{Findings, Hosts, Judges, Seen, SeenWhat, Step};
+use jute::SessionId;
 use jute::client::ClientPacket;
 use jute::op::ErrorCode;
 use jute::quorum::QuorumMessage;
@@ -82,6 +83,7 @@ impl ZkJudges {
             ServerFact::Applied { zxid, tree_digest, .. } => {
                 oracle.applied(moment, voter, *zxid, *tree_digest, findings);
             }
+            ServerFact::SessionClosed { session } => oracle.session_closed(moment, voter, *session),
             ServerFact::SessionExpired { session, timeout_ms } => {
                 oracle.session_expired(moment, voter, *session, *timeout_ms);
             }
@@ -102,7 +104,6 @@ impl ZkJudges {
             | ServerFact::SyncDecided { .. }
             | ServerFact::Proposed { .. }
             | ServerFact::SessionCreated { .. }
-            | ServerFact::SessionClosed { .. }
             | ServerFact::SessionMoved { .. }
             | ServerFact::SnapshotWritten { .. }
             | ServerFact::Truncated { .. }
@@ -358,6 +359,11 @@ impl Look for Eyes<'_> {
             digest: database.digest(),
             sessions: database.sessions().keys().copied().collect(),
         })
+    }
+
+    fn ephemeral_of(&self, voter: HostId, session: SessionId) -> Option<String> {
+        let database = self.0.machine(voter).and_then(Node::as_coordinator)?.database();
+        database.tree().ephemerals(session).next().map(str::to_owned)
     }
 }
 

@@ -34,6 +34,8 @@ pub trait Look {
     fn local(&self, host: HostId, at: Instant) -> Instant;
     /// The tree that a voter has in memory.
     fn tree(&self, voter: HostId) -> Option<TreeLook>;
+    /// The first ephemeral of a session in that tree.
+    fn ephemeral_of(&self, voter: HostId, session: SessionId) -> Option<String>;
 }
 
 /// A tree as it is in a server's memory.
@@ -54,6 +56,8 @@ pub(crate) enum Todo {
     Acked { voter: usize, zxid: Zxid, moment: Moment },
     /// A learner acknowledged NEWLEADER.
     AckedNewLeader { voter: usize, epoch: PeerEpoch, moment: Moment },
+    /// A server applied the end of a session.
+    Closed { voter: usize, session: SessionId, moment: Moment },
     /// A transaction became committed.
     Committed { zxid: Zxid, moment: Moment },
     /// A leader was established.
@@ -184,6 +188,7 @@ impl Oracle {
                 Todo::AckedNewLeader { voter, epoch, moment } => {
                     self.check_new_leader_ack(voter, epoch, moment, look, findings);
                 }
+                Todo::Closed { voter, session, moment } => self.check_closed(voter, session, moment, look, findings),
                 Todo::Committed { zxid, moment } => self.check_commit(zxid, moment, look, findings),
                 Todo::Established { voter, epoch, moment } => {
                     self.check_established(voter, epoch, moment, look, findings);
@@ -202,6 +207,32 @@ impl Oracle {
             }
         }
         self.todo = todo;
+    }
+
+    /// A server applied the end of a session: its tree is looked at when the step is over.
+    pub fn session_closed(&mut self, moment: Moment, voter: usize, session: SessionId) {
+        self.todo.push(Todo::Closed { voter, session, moment });
+    }
+
+    /// C20: with a session all its ephemerals end, in every tree. All servers may do the same wrong, so that their trees agree.
+    fn check_closed(
+        &mut self,
+        voter: usize,
+        session: SessionId,
+        moment: Moment,
+        look: &impl Look,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::EphemeralOwnerLive);
+        let Some(path) = look.ephemeral_of(self.servers[voter].host, session) else { return };
+        let name = self.voter_name(voter);
+        let headline = format!("{name} applied the end of session {session}, and its ephemeral {path} is still there");
+        let mut story = Story::new(Rule::EphemeralOwnerLive, headline).kind("ephemeral-left-in-tree");
+        if let Some((zxid, then)) = self.replay.closed(session) {
+            story = story.promise(then, format!("the end of session {session} was committed at {zxid}"));
+        }
+        let violation = story.detected(moment, format!("{path} is in its tree"));
+        self.broken(Rule::EphemeralOwnerLive, violation, findings);
     }
 
     /// A server has read its disk back: its tree is looked at when the step is over.

@@ -60,11 +60,17 @@ struct Stage {
     tickets: u64,
     /// What a server has read back.
     tree: Option<TreeLook>,
+    /// What a server has kept of a session that is over.
+    ephemeral: Option<String>,
 }
 
 impl Look for Stage {
     fn tree(&self, _: HostId) -> Option<TreeLook> {
         self.tree.clone()
+    }
+
+    fn ephemeral_of(&self, _: HostId, _: SessionId) -> Option<String> {
+        self.ephemeral.clone()
     }
 
     fn disk(&self, host: HostId) -> &PageCache {
@@ -94,7 +100,9 @@ impl Stage {
         };
         let disks = (0..5).map(|_| PageCache::new(metadata)).collect();
         let (oracle, findings) = (Oracle::new(ensemble), Findings::new());
-        let mut stage = Self { oracle, findings, disks, logs: [None, None, None], event: 0, tickets: 0, tree: None };
+        let (tree, ephemeral) = (None, None);
+        let mut stage =
+            Self { oracle, findings, disks, logs: [None, None, None], event: 0, tickets: 0, tree, ephemeral };
         for voter in 0..3 {
             stage.boot(voter, 1);
         }

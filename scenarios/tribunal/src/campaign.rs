@@ -1,7 +1,7 @@
 //! Campaigns: many seeds of many scenarios, and what became of them.
 //!
 //! A campaign goes through the seeds in order and runs every scenario with each of them, so that whenever it stops, all
-//! scenarios have been tried alike. A shard takes whole seeds. What a campaign says of its runs does not depend on how many
+//! scenarios have been tried alike; but for those that are asked for [ahead](Ahead). A shard takes whole seeds. What a campaign says of its runs does not depend on how many
 //! threads it had, and several shards' outcomes [merged](merge) are that of one campaign.
 
 mod gate;
@@ -33,6 +33,8 @@ const ATTEMPTS: usize = 4;
 pub struct Campaign {
     /// The scenarios; each is run with each seed.
     pub scenarios: Vec<Prepared>,
+    /// What is run before the seeds have their turn one by one.
+    pub ahead: Ahead,
     /// The first seed.
     pub from: u64,
     /// The seed behind the last; none to go on until it is told to stop.
@@ -47,6 +49,15 @@ pub struct Campaign {
     pub stop_at_first: bool,
     /// Events a run may take off its queue before it is undecided.
     pub step_budget: u64,
+}
+
+/// The first few scenarios, with the first few seeds: they are run before everything else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// So many scenarios, from the first on.
+    pub scenarios: usize,
+    /// So many seeds, from the first on.
+    pub seeds: u64,
 }
 
 /// What one run came to.
@@ -81,6 +92,7 @@ impl Campaign {
     pub const fn new(scenarios: Vec<Prepared>) -> Self {
         Self {
             scenarios,
+            ahead: Ahead { scenarios: 0, seeds: 0 },
             from: 0,
             to: None,
             shard: Shard::WHOLE,
@@ -124,8 +136,14 @@ impl Campaign {
         };
         let last = self.to.map_or(u64::MAX, |to| to.saturating_sub(1));
         let is_empty = self.to.is_some_and(|to| to <= self.from);
-        let seeds = (self.from..=last).take_while(|_| !is_empty).filter(|seed| self.shard.takes(seed - self.from));
-        let jobs = seeds.flat_map(|seed| (0..self.scenarios.len()).map(move |scenario| (scenario, seed)));
+        let seeds = || (self.from..=last).take_while(|_| !is_empty).filter(|seed| self.shard.takes(seed - self.from));
+        let is_ahead =
+            |scenario: usize, seed: u64| scenario < self.ahead.scenarios && seed - self.from < self.ahead.seeds;
+        let all = |seed: u64| (0..self.scenarios.len()).map(move |scenario| (scenario, seed));
+        let first = seeds().take_while(|seed| seed - self.from < self.ahead.seeds).flat_map(all);
+        let first = first.filter(|&(scenario, seed)| is_ahead(scenario, seed));
+        let then = seeds().flat_map(all).filter(|&(scenario, seed)| !is_ahead(scenario, seed));
+        let jobs = first.chain(then);
         let run = |&(scenario, seed): &(usize, u64)| self.one(&self.scenarios[scenario], seed);
         let mut is_first_failure = false;
         search::campaign(jobs, self.jobs, &go_on, &run, &mut |(scenario, seed), result| {

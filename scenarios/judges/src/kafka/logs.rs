@@ -203,7 +203,7 @@ impl KafkaOracle {
             story = story.promise(promise.moment, format!("records below {} were {}", promise.end, promise.how));
         }
         let violation = story
-            .first_wrong(cut, format!("{who} truncated to {to}; its own high watermark is {watermark}"))
+            .first_wrong(cut, format!("{who} truncated to {to}; high watermark {watermark}"))
             .kind(counted)
             .detected(moment, format!("{who} {how}"));
         self.broken(Rule::TruncateFloor, violation, findings);

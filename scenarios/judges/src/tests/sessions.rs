@@ -96,6 +96,20 @@ fn c20_fires_when_a_close_forgets_an_ephemeral() {
 }
 
 #[test]
+fn c20_fires_when_a_server_keeps_an_ephemeral_of_a_session_that_is_over() {
+    for (kept, fired) in [(None, vec![]), (Some("/e".to_owned()), vec!["C20"])] {
+        let mut stage = Stage::led();
+        stage.commit(&create(zxid(1, 3), SESSION, 0, "/e", true));
+        stage.commit(&close(zxid(1, 4), SESSION, &["/e"]));
+        stage.ephemeral = kept;
+        let moment = stage.moment(1);
+        stage.oracle.session_closed(moment, 1, SESSION);
+        stage.settle();
+        assert_eq!(stage.fired(), fired);
+    }
+}
+
+#[test]
 fn c20_fires_when_a_client_reads_the_ephemeral_of_a_dead_session() {
     let mut stage = Stage::led();
     stage.commit(&create_session(zxid(1, 3), OTHER));
@@ -139,6 +153,19 @@ fn c22_fires_when_a_write_succeeds_at_another_version() {
     assert_eq!(run(-1, 1), Vec::<&str>::new());
     assert_eq!(run(7, 1), ["C22"]);
     assert_eq!(run(0, 2), ["C22"]);
+}
+
+#[test]
+fn c22_names_the_transaction_that_the_write_did_not_reckon_with() {
+    let mut stage = Stage::led();
+    stage.connect(0, END, SESSION);
+    stage.ask(0, END, 1, set_request(0));
+    stage.commit(&set_data(zxid(1, 3), SESSION, 1, "/a", 1));
+    stage.ask(0, END, 2, set_request(0));
+    stage.commit(&set_data(zxid(1, 4), SESSION, 2, "/a", 2));
+    let promise = &stage.only().witnesses[0];
+    assert_eq!(promise.part, engine::Part::Promise);
+    assert!(promise.note.starts_with("0x100000003 was committed: setData /a"), "{}", promise.note);
 }
 
 #[test]

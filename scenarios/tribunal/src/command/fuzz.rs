@@ -12,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use machine::Digest;
 use render::Level;
 use search::Shard;
-use tribunal::campaign::{Campaign, CampaignOutcome, Gate, Stopped, Summary, Taken, Unmet, junit, summary};
+use tribunal::campaign::{Ahead, Campaign, CampaignOutcome, Gate, Stopped, Summary, Taken, Unmet, junit, summary};
+use tribunal::score::{self, Target};
 use tribunal::{Changes, Prepared, Repro, SCENARIOS, STEP_BUDGET, Source, Watch, read};
 use world::BadInput;
 
@@ -34,10 +35,11 @@ Examples:
   tribunal fuzz steady --seeds 0..10 --verify
 
 Every scenario is run with each seed before the next seed's turn comes. With --defect and no
-scenario named, the scenario in which tribunal score looks for that defect comes first, and then
-the catalogue, without the scenarios in which it cannot show. The result does not
-depend on --jobs. Interrupting it (Ctrl-C, SIGTERM) finishes the runs that have begun and
-reports on all that were done; so does the end of --for. The summary says which seeds were run.
+scenario named, the scenario in which tribunal score looks for that defect comes first, with as
+many seeds as its budget has, and then the catalogue, without the scenarios in which it cannot
+show. The result does not depend on --jobs. Interrupting it (Ctrl-C, SIGTERM) finishes the runs
+that have begun and reports on all that were done; so does the end of --for. The summary says
+which seeds were run.
 
 Which shard this is, if --shard does not say, is taken from the environment, from the first of:
   TRIBUNAL_SHARD=I/N                             a CI matrix, or your own script; I counts from 0
@@ -157,7 +159,7 @@ impl Fuzz {
         };
         let shard = shard(self.shard.as_deref())?;
         let (from, to) = self.range(shard)?;
-        let scenarios = scenarios(&self.scenarios, &self.changes.changes()?)?;
+        let (scenarios, ahead) = scenarios(&self.scenarios, &self.changes.changes()?)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let campaign = Campaign {
             from,
@@ -167,6 +169,7 @@ impl Fuzz {
             verify: self.verify,
             stop_at_first: self.first,
             step_budget: self.steps,
+            ahead,
             ..Campaign::new(scenarios)
         };
         let started = Instant::now();
@@ -236,8 +239,8 @@ fn shard(given: Option<&str>) -> Result<Shard, BadInput> {
     Ok(shard)
 }
 
-/// Those that are named; or all in which what is asked for can show, the ones that hunt it first.
-fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failure> {
+/// Those that are named; or all in which what is asked for can show, with those that hunt it ahead.
+fn scenarios(named: &[String], changes: &Changes) -> Result<(Vec<Prepared>, Ahead), Failure> {
     if !named.is_empty() {
         let mut all: Vec<Prepared> = Vec::new();
         for name in named {
@@ -247,15 +250,19 @@ fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failu
             }
             all.push(prepared);
         }
-        return Ok(all);
+        return Ok((all, Ahead::default()));
     }
     let mut all = Vec::new();
+    let mut ahead = Ahead::default();
     let mut without = 0;
     let of_kafka = |id: &String| id.starts_with("KAFKA-");
     let needs_brokers = !changes.defects.is_empty() && changes.defects.iter().all(of_kafka);
-    for name in hunters(&changes.defects) {
-        narrate(&format!("hunts      {name} was made for it: its turn comes first"));
-        all.push(Prepared::new(&Source::named(&name)?, changes)?);
+    for Target { scenario, seeds, .. } in score::targets().into_iter().filter(|it| changes.defects.contains(&it.id)) {
+        if all.iter().all(|it: &Prepared| it.name != scenario) {
+            narrate(&format!("hunts      {scenario}, {seeds} seeds of it ahead of all others"));
+            all.push(Prepared::new(&Source::named(&scenario)?, changes)?);
+            ahead = Ahead { scenarios: all.len(), seeds: ahead.seeds.max(seeds) };
+        }
     }
     let begun: Vec<String> = all.iter().map(|prepared| prepared.name.clone()).collect();
     for entry in SCENARIOS.iter().filter(|entry| !begun.iter().any(|name| name == entry.name)) {
@@ -269,18 +276,7 @@ fn scenarios(named: &[String], changes: &Changes) -> Result<Vec<Prepared>, Failu
     if without > 0 {
         narrate(&format!("without    {without} scenarios of the catalogue that have no brokers"));
     }
-    Ok(all)
-}
-
-/// The scenarios in which the score looks for these defects, each once.
-fn hunters(defects: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for target in tribunal::score::targets().into_iter().filter(|target| defects.contains(&target.id)) {
-        if !names.contains(&target.scenario) {
-            names.push(target.scenario);
-        }
-    }
-    names
+    Ok((all, ahead))
 }
 
 /// The first Ctrl-C or SIGTERM ends the campaign after the runs that have begun; a second one ends the process.

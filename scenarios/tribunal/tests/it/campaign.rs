@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use search::{Shard, first_difference};
-use tribunal::campaign::{Campaign, CampaignOutcome, Gate, Stopped, Summary, merge, summary};
+use tribunal::campaign::{Ahead, Campaign, CampaignOutcome, Gate, Stopped, Summary, merge, summary};
 use tribunal::{Changes, Prepared, Repro, SCENARIOS, Source, Watch};
 
 fn tribunal(arguments: &[&str]) -> Output {
@@ -360,6 +360,42 @@ fn defects_of_kafka_are_hunted_where_brokers_are() {
     let said = check_status(&output, 0);
     assert!(said.contains("controller-crash") && !said.contains("leader-pause"), "{said}");
     assert!(text(&output.stderr).contains("scenarios of the catalogue that have no brokers"));
+}
+
+#[test]
+fn a_hunt_for_a_defect_begins_where_it_shows() {
+    let keep = directory("hunt");
+    let keep = keep.display().to_string();
+    // Two seeds of it hold: they come before any other scenario.
+    let output =
+        tribunal(&["fuzz", "--defect", "KAFKA-7128", "--first", "--seeds", "0..9", "--jobs", "1", "--keep", &keep]);
+    let said = check_status(&output, 1);
+    assert!(said.contains("1 failure in 1 of 2 runs") && said.contains("E17: tribunal run kafka-7128"), "{said}");
+    let narrated = text(&output.stderr);
+    assert!(narrated.contains("kafka-7128, 100 seeds of it ahead of all others"), "{narrated}");
+    assert!(narrated.contains(".repro.json"), "{narrated}");
+}
+
+#[test]
+fn what_is_run_ahead_is_run_once_and_everything_else_too() {
+    let scenarios = || ["steady", "leader-crash"].map(|name| prepared(name, &[], &["duration=1s"])).to_vec();
+    let plain = Campaign { to: Some(5), ..Campaign::new(scenarios()) };
+    let ahead = Campaign { ahead: Ahead { scenarios: 1, seeds: 3 }, ..plain.clone() };
+    let order = |campaign: &Campaign| {
+        let mut order = Vec::new();
+        campaign.run(&|| None, &mut |taken| {
+            order.push((taken.scenario, taken.ran.unwrap().seed.seed));
+            None
+        });
+        order
+    };
+    let (plain, ahead) = (order(&plain), order(&ahead));
+    assert_eq!(ahead[..5], [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
+    let sorted = |mut order: Vec<(usize, u64)>| {
+        order.sort_unstable();
+        order
+    };
+    assert_eq!(sorted(plain), sorted(ahead));
 }
 
 #[test]

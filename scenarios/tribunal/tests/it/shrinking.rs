@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use engine::Verdict;
 use search::{Limits, Need};
 use tribunal::{Changes, Prepared, Questions, Repro, SLICE_LINES, Source, Watch, compare, explain_repro, shrink_repro};
 
@@ -47,6 +48,11 @@ fn check(scenario: &str, defect: &str, rules_most: usize, says: &[&str]) {
         after.rules <= rules_most && after.events < before.events && after.hosts < before.hosts,
         "{before:?} {after:?}"
     );
+
+    let mut twin = small.repro.clone();
+    twin.scenario.cluster.defects.clear();
+    let twin = twin.prepared("twin.json").unwrap().run(twin.seed, Watch::LIGHT).unwrap();
+    assert_eq!(twin.outcome.verdict, Verdict::Held, "{defect}: the small repro fails without it");
 
     let explained = [1, 4].map(|jobs| {
         let questions = Questions { jobs, ..FEW };

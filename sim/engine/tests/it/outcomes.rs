@@ -51,6 +51,21 @@ fn a_world_that_does_not_converge_says_what_is_pending() {
 }
 
 #[test]
+fn worlds_that_lack_different_things_fail_differently_and_numbers_make_no_difference() {
+    let signature = |title: &'static str, wants_answers: u64| {
+        let mut judges = world(1, vec![quiet()], vec![]).judges().clone();
+        (judges.wants_answers, judges.title) = (wants_answers, title);
+        let (hosts, links) = (hosts(vec![quiet()]), crate::toy::links());
+        let mut world = engine::World::new(1, judges, hosts, &links, vec![], engine::Options::default());
+        let Verdict::Violated(violations) = world.run(&plan()).verdict else { panic!("it does not converge") };
+        violations[0].signature()
+    };
+    assert_eq!(signature("", 5), signature("", 6));
+    assert_eq!(signature("ANSWERS: ", 5), signature("ANSWERS: ", 6));
+    assert_ne!(signature("ANSWERS: ", 5), signature("OTHERS: ", 5));
+}
+
+#[test]
 fn a_spent_budget_is_undecided() {
     let plan = Plan { step_budget: 10, ..plan() };
     let verdict = world_of(1, two_pairs(Ack::Echo), vec![]).run(&plan).verdict;

@@ -382,6 +382,8 @@ pub(crate) struct Watch {
     pub(crate) leader: Option<HostId>,
     /// Not converged until this many answers were seen after the world healed.
     pub(crate) wants_answers: u64,
+    /// What a pending answer is called.
+    pub(crate) title: &'static str,
     pub(crate) durable_logs: BTreeMap<HostId, u64>,
 }
 
@@ -492,7 +494,7 @@ impl Judges<Toy> for Watch {
 
     fn pending(&mut self, _: Instant, hosts: &Hosts<'_, Toy>) -> Option<String> {
         let answers: u64 = hosts.machines().map(|(_, machine)| machine.answers).sum();
-        (answers < self.wants_answers).then(|| format!("{answers} of {} answers", self.wants_answers))
+        (answers < self.wants_answers).then(|| format!("{}{answers} of {} answers", self.title, self.wants_answers))
     }
 
     fn finish(&mut self, _: Instant, _: &Hosts<'_, Toy>, _: &mut Findings) {}

@@ -26,7 +26,7 @@ use crate::{
     ApiKey, Correlation, ErrorCode, KafkaMessage, Request, Response, UnsupportedVersion, Version, VersionRange, Wire,
 };
 
-/// `socket.connection.setup.timeout.ms`. `Simplified:` it does not double with every failure up to
+/// The default of `socket.connection.setup.timeout.ms`. `Simplified:` it does not double with every failure up to
 /// `socket.connection.setup.timeout.max.ms`; lost: longer waits for a host that stays silent.
 pub const CONNECTION_SETUP_TIMEOUT: Span = Span::millis(10_000);
 
@@ -47,6 +47,8 @@ pub struct LinkConfig {
     /// `request.timeout.ms`, or `controller.socket.timeout.ms`, or `replica.socket.timeout.ms`: a request unanswered so long
     /// costs the connection.
     pub request_timeout: Span,
+    /// `socket.connection.setup.timeout.ms`; [`CONNECTION_SETUP_TIMEOUT`] if nobody says otherwise.
+    pub setup_timeout: Span,
     /// How messages are carried.
     pub wire: Wire,
     /// How versions are chosen.
@@ -155,7 +157,7 @@ impl Link {
     pub fn open(&mut self, io: &mut Io<'_, Self>) {
         assert_eq!(self.phase, Phase::Down, "a link is opened when it is down");
         let end = io.connect(self.config.address);
-        self.phase = Phase::Connecting { end, give_up_at: io.now().saturating_add(CONNECTION_SETUP_TIMEOUT) };
+        self.phase = Phase::Connecting { end, give_up_at: io.now().saturating_add(self.config.setup_timeout) };
         self.next_correlation = Correlation(0);
         self.theirs.clear();
     }

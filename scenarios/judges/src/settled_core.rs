@@ -51,6 +51,9 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
         if !dispensable.is_empty() && draw.chance(1, 2) {
             let broker = dispensable[draw.index(dispensable.len())];
             let how = [Brokenness::Down, Brokenness::Paused, Brokenness::Cut][draw.index(3)];
+            // It is cut off from the core alone: a voter outside of that may be in step with the leader and keep its session alive.
+            // A controller that reaches ZooKeeper and no broker is deposed by nobody, in the real system either.
+            let how = if how == Brokenness::Cut && !rest.is_empty() { Brokenness::Down } else { how };
             rest.push((broker, how));
             name += ", all brokers but one";
         }

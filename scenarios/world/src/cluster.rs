@@ -137,6 +137,7 @@ pub(crate) fn work(client: u16, topology: &Topology, wire: kafkawire::Wire, stop
         hosts: hosts(topology),
         wire,
         stop_after: Some(stop_after),
+        setup_timeout: kafkawire::CONNECTION_SETUP_TIMEOUT,
         probe_after: Some(stop_after + Span::secs(1)),
     }
 }
@@ -146,11 +147,14 @@ pub(crate) fn client_image(
     scenario: &Scenario,
     number: usize,
     nth: u32,
-    work: Work,
+    mut work: Work,
     topology: &Topology,
     rng: &mut ChaCha8Rng,
 ) -> KafkaClientImage {
     let workload = &scenario.workloads[number];
+    if let Some(setup) = workload.setup_timeout {
+        work.setup_timeout = span(setup, rng);
+    }
     let first = || scenario.topics.first().map(|topic| topic.name.as_str()).expect("checked when it was loaded");
     let topic = workload.topic.as_deref().unwrap_or_else(first).into();
     let group: Arc<str> = workload.group.clone().unwrap_or_else(|| format!("g{number}")).into();

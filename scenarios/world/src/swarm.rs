@@ -193,3 +193,6 @@ fn between(range: SpanRange, rng: &mut ChaCha8Rng) -> Span {
     let (least, most) = (range.least().as_millis().max(1), range.most().as_millis().max(1));
     Span::millis(log_uniform(least, most, rng))
 }
+
+#[cfg(test)]
+mod tests;

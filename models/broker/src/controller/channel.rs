@@ -35,6 +35,7 @@ impl Channel {
             Link::new(LinkConfig {
                 address,
                 request_timeout: cx.config().controller_socket_timeout,
+                setup_timeout: kafkawire::CONNECTION_SETUP_TIMEOUT,
                 wire: cx.image.wire,
                 versions: Versions::InterBroker,
                 max_in_flight: 1,

@@ -91,6 +91,7 @@ impl ControlledShutdown {
             let mut link = Link::new(LinkConfig {
                 address,
                 request_timeout: cx.config().controller_socket_timeout,
+                setup_timeout: kafkawire::CONNECTION_SETUP_TIMEOUT,
                 wire: cx.image.wire,
                 versions: Versions::InterBroker,
                 max_in_flight: 1,

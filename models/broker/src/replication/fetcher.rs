@@ -577,6 +577,7 @@ fn link_to(address: Address, cx: &Cx<'_, '_>) -> Link {
     Link::new(LinkConfig {
         address,
         request_timeout: cx.config().replica_socket_timeout,
+        setup_timeout: kafkawire::CONNECTION_SETUP_TIMEOUT,
         wire: cx.image.wire,
         versions: Versions::InterBroker,
         max_in_flight: 1,

@@ -91,6 +91,7 @@ struct Refresh {
 pub(crate) struct Cluster {
     config: Arc<ClusterConfig>,
     hosts: kafkawire::Hosts,
+    setup_timeout: Span,
     wire: Wire,
     nodes: BTreeMap<NodeId, Node>,
     metadata: Metadata,
@@ -104,6 +105,7 @@ impl Cluster {
         let mut cluster = Self {
             config: Arc::new(config),
             hosts: work.hosts.clone(),
+            setup_timeout: work.setup_timeout,
             wire: work.wire,
             nodes: BTreeMap::new(),
             metadata: Metadata::default(),
@@ -125,6 +127,7 @@ impl Cluster {
         let link = Link::new(LinkConfig {
             address,
             request_timeout: self.config.request_timeout,
+            setup_timeout: self.setup_timeout,
             wire: self.wire,
             versions: Versions::Negotiate,
             max_in_flight: self.config.max_in_flight,

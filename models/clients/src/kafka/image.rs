@@ -53,6 +53,8 @@ pub struct Work {
     pub hosts: Hosts,
     /// How messages are carried.
     pub wire: Wire,
+    /// `socket.connection.setup.timeout.ms`.
+    pub setup_timeout: Span,
     /// How long after its start, on its own clock, it starts nothing new (a consumer goes on until it has read everything).
     pub stop_after: Option<Span>,
     /// How long after its start, on its own clock, it tries one produce, or one fetch, until that succeeds.

@@ -25,6 +25,7 @@ fn work(client: u16) -> Work {
         hosts: Hosts::new((1..=4).map(|id| (name(id), HostId(id)))),
         wire: Wire::Values,
         stop_after: None,
+        setup_timeout: kafkawire::CONNECTION_SETUP_TIMEOUT,
         probe_after: None,
     }
 }

@@ -29,7 +29,14 @@ impl Bench {
     }
 
     fn carried_by(wire: Wire, versions: Versions, max_in_flight: usize) -> Self {
-        let config = LinkConfig { address: BROKER, request_timeout: TIMEOUT, wire, versions, max_in_flight };
+        let config = LinkConfig {
+            address: BROKER,
+            request_timeout: TIMEOUT,
+            setup_timeout: CONNECTION_SETUP_TIMEOUT,
+            wire,
+            versions,
+            max_in_flight,
+        };
         Self {
             clock: Clock { now: Instant::from_nanos(1_000_000_000), wall_offset_ms: 0 },
             disk: PageCache::new(Metadata::Journaled),

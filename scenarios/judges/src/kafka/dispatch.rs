@@ -295,6 +295,9 @@ impl KafkaJudges {
             SeenWhat::Stated { fact: Fact::KafkaClient(KafkaClientFact::Session(fact)) } => {
                 self.session_stated(moment.host, fact);
             }
+            SeenWhat::Delivered { message: Packet::Kafka(KafkaMessage::Response { body, .. }), .. } => {
+                self.oracle.answer_delivered(client, body);
+            }
             SeenWhat::Booted { .. } => self.oracle.client_started(client),
             SeenWhat::Exited { .. } | SeenWhat::Crashed { .. } => self.oracle.client_ended(client),
             SeenWhat::Stated { fact: Fact::Coordinator(_) | Fact::Broker(_) | Fact::ZkWorkload(_) }

@@ -19,6 +19,9 @@ use crate::{Moment, Rule};
 /// Why partitions that nobody reads are not waited for.
 const GAVE_UP: &str = "a member gave up to rebalance and has no partitions until something changes (known hole, the consumer of 0.8, kafka-broker.md §12 KA-B63)";
 
+/// Why a client that gets nothing done is not waited for.
+const LOST_CLIENT: &str = "every broker that a client was told of is broken for good: it does not go back to bootstrap.servers before 3.8 (known hole KIP-899)";
+
 /// A partition as a broker answers it to clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CachedPartition<'a> {
@@ -315,6 +318,10 @@ impl KafkaOracle {
             if !look.is_running(client.host) {
                 return Some(format!("{name} does not run"));
             }
+            if self.is_lost(at, look) {
+                self.relax_hole(Rule::ClientsComplete, LOST_CLIENT, now);
+                continue;
+            }
             let shadow = &self.work.clients[at];
             if client.kind == KafkaClientKind::Admin && !shadow.topics_ready {
                 return Some(format!("{name} has not seen every topic that it was to create"));
@@ -323,14 +330,29 @@ impl KafkaOracle {
                 return Some(format!("nothing new of {name} has succeeded{}", self.oldest_told(now)));
             }
         }
-        if !self.work.under_way.is_empty() {
-            let most = self.work.under_way.len();
+        let lost: Vec<usize> = (0..seating.cluster.clients.len()).filter(|&at| self.is_lost(at, look)).collect();
+        let is_of_lost =
+            |record: u64| lost.iter().any(|&at| u64::from(seating.cluster.clients[at].number) == record >> 48);
+        let most = self.work.under_way.keys().filter(|&&record| !is_of_lost(record)).count();
+        if most > 0 {
             return Some(format!(
                 "{most} records have neither been acknowledged nor given up{}",
                 self.oldest_told(now)
             ));
         }
-        self.unread(&seating)
+        self.unread(&seating, &lost)
+    }
+
+    /// Whether every broker that a client knows is broken for good. The consumer of 0.8 and the producers that read ZooKeeper learn
+    /// of others there.
+    fn is_lost(&self, client: usize, look: &impl ClusterLook) -> bool {
+        let cluster = &self.seating.cluster;
+        let asks_brokers = match cluster.clients[client].kind {
+            KafkaClientKind::Producer | KafkaClientKind::Consumer => true,
+            KafkaClientKind::ZkConsumer | KafkaClientKind::Admin => false,
+        };
+        let knows = self.work.clients[client].knows;
+        asks_brokers && !knows.is_empty() && knows.iter().all(|broker| !look.is_meant(cluster.brokers[broker].host))
     }
 
     fn oldest_told(&self, now: Moment) -> String {
@@ -340,9 +362,9 @@ impl KafkaOracle {
     }
 
     /// Consumers that have not read everything, and partitions that nobody of a group reads.
-    fn unread(&mut self, seating: &super::cluster::Seating) -> Option<String> {
+    fn unread(&mut self, seating: &super::cluster::Seating, lost: &[usize]) -> Option<String> {
         let mut gave_up = None;
-        for (at, client) in seating.cluster.clients.iter().enumerate() {
+        for (at, client) in seating.cluster.clients.iter().enumerate().filter(|(at, _)| !lost.contains(at)) {
             let shadow = &self.work.clients[at];
             if client.kind == KafkaClientKind::ZkConsumer {
                 gave_up = gave_up.or(shadow.gave_up);

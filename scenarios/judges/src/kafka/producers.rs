@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::Findings;
+use kafkawire::{BrokerId, Response};
 
+use super::cluster::Brokers;
 use super::oracle::KafkaOracle;
 use super::partition::PartitionAt;
 use super::records::record_told;
@@ -27,6 +29,8 @@ pub(crate) struct ClientShadow {
     /// It gave up to rebalance and waits for something to change.
     pub(crate) gave_up: Option<Moment>,
     pub(crate) positions: BTreeMap<PartitionAt, Position>,
+    /// The brokers of the last metadata that it was answered.
+    pub(crate) knows: Brokers,
 }
 
 /// What all clients do.
@@ -80,6 +84,16 @@ impl KafkaOracle {
     /// A client's probe succeeded.
     pub fn probed(&mut self, client: usize) {
         self.work_mut().clients[client].probed = true;
+    }
+
+    /// An answer reaches a client: one that names brokers says all that it knows of the cluster from then on.
+    pub(crate) fn answer_delivered(&mut self, client: usize, response: &Response) {
+        let Response::Metadata(metadata) = response else { return };
+        let named: Vec<BrokerId> = metadata.brokers.iter().map(|broker| BrokerId::from(broker.node_id)).collect();
+        let knows = self.seating.brokers(&named);
+        if !knows.is_empty() && self.work.clients[client].knows != knows {
+            self.work_mut().clients[client].knows = knows;
+        }
     }
 
     /// Every topic is there.

@@ -168,6 +168,9 @@ pub struct Workload {
     /// `request.timeout.ms`, and `socket.timeout.ms` of the consumer of 0.8.
     #[serde(default = "request_timeout")]
     pub request_timeout: SpanRange,
+    /// `socket.connection.setup.timeout.ms`; 10 s if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_timeout: Option<SpanRange>,
     /// `delivery.timeout.ms`.
     #[serde(default = "delivery_timeout")]
     pub delivery_timeout: SpanRange,

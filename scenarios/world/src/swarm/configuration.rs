@@ -8,7 +8,15 @@ use rand_chacha::ChaCha8Rng;
 use super::{Cast, Size, Swarm, Timers, chance, log_uniform, weighted};
 use crate::cluster::BATCH_BYTES;
 use crate::scenario::{KeyValue, Keys};
-use crate::{OneOf, Scenario};
+use crate::{CLIENTS, OneOf, Scenario};
+
+/// What servers and clients spend on opening a session, beside what they wait for.
+const PROCESSING_MS: u64 = 20;
+
+/// Syncs that the roll of a segment causes: the log, its two indexes, the directory.
+const SYNCS_A_ROLL: u64 = 4;
+/// Bytes of a record, and of the batch that it may be alone in, beside its value.
+const RECORD_OVERHEAD: u32 = 100;
 
 fn set(keys: &mut Keys, name: &str, value: u64) {
     keys.insert(name.to_owned(), KeyValue::Number(value.cast_signed()));
@@ -30,18 +38,20 @@ pub(super) fn draw(swarm: &Swarm, scenario: &mut Scenario, rng: &mut ChaCha8Rng)
         Timers::AsWritten => 4_000,
     };
     topics(scenario, brokers, rng);
-    // A client gives each server an equal part of its session to answer a connection (zookeeper.md §10), and a new session is a
-    // transaction: where that cannot be done in time, nobody ever gets one.
-    let connect_ms = session_ms / u64::from(coordinators);
-    links(scenario, connect_ms, rng);
-    disks(scenario, connect_ms, rng);
+    links(scenario, rng);
+    disks(scenario, brokers > 0, rng);
     clocks(scenario, rng);
+    let session_ms = match swarm.timers {
+        Timers::Scaled => time_to_connect(scenario, coordinators, session_ms, brokers > 0),
+        Timers::AsWritten => session_ms,
+    };
     work(scenario, session_ms, swarm.timers, rng);
     let partition = scenario
         .topics
         .first()
         .filter(|_| brokers > 0)
         .map(|topic| format!("{}-{}", topic.name, rng.random_range(0..topic.partitions)));
+    let _ = CLIENTS;
     Cast {
         coordinators,
         brokers,
@@ -131,6 +141,31 @@ fn timers(scenario: &mut Scenario, has_brokers: bool, rng: &mut ChaCha8Rng) -> u
     session
 }
 
+/// Lengthens sessions that nobody could open over the links and disks that were drawn; returns what they are then.
+///
+/// A client gives each server of its list an equal part of the session timeout to answer (zookeeper.md §10.3, `connectTimeout`), and
+/// the answer comes when the session is committed: to the server, to the leader, a proposal and its sync, an acknowledgement, a
+/// commit, and back. Below that nobody ever connects, and sessions that no client knows of come and go for ever.
+fn time_to_connect(scenario: &mut Scenario, coordinators: u32, session_ms: u64, has_brokers: bool) -> u64 {
+    let most = |range: Option<SpanRange>| range.map_or(1, |range| range.most().as_millis().max(1));
+    let hop = most(scenario.network.latency) + most(scenario.network.jitter);
+    let answer = 6 * hop + 2 * most(scenario.cluster.disk.sync) + PROCESSING_MS;
+    let least = answer * u64::from(coordinators);
+    if session_ms >= least {
+        return session_ms;
+    }
+    let zoo = &mut scenario.cluster.zoo;
+    if let Some(KeyValue::Number(tick)) = zoo.get("tickTime").cloned() {
+        // A server grants twenty ticks at most.
+        set(zoo, "tickTime", tick.unsigned_abs().max(least.div_ceil(20)));
+    }
+    if has_brokers {
+        set(&mut scenario.cluster.kafka, "zookeeper.session.timeout.ms", least);
+    }
+    scenario.drawn.push(format!("sessions last {least} ms: below that nobody can open one over these links"));
+    least
+}
+
 fn topics(scenario: &mut Scenario, brokers: u32, rng: &mut ChaCha8Rng) {
     for topic in &mut scenario.topics {
         topic.partitions = rng.random_range(1..=4);
@@ -145,23 +180,27 @@ fn topics(scenario: &mut Scenario, brokers: u32, rng: &mut ChaCha8Rng) {
     }
 }
 
-fn links(scenario: &mut Scenario, connect_ms: u64, rng: &mut ChaCha8Rng) {
+fn links(scenario: &mut Scenario, rng: &mut ChaCha8Rng) {
     let micros = |least, most| Some(SpanRange::between(Span::micros(least), Span::micros(most)));
-    let zones = ("zones", micros(500, 2_000), micros(0, 2_000));
-    // Eight times through the network: there and back twice to connect, and twice between the servers.
-    let far = if connect_ms < 8 * 25 + 50 { zones } else { ("far apart", micros(5_000, 15_000), micros(0, 10_000)) };
-    let (name, latency, jitter) = weighted(&[(60, ("a data centre", None, None)), (25, zones), (15, far)], rng);
+    let (name, latency, jitter) = weighted(
+        &[
+            (60, ("a data centre", None, None)),
+            (25, ("zones", micros(500, 2_000), micros(0, 2_000))),
+            (15, ("far apart", micros(5_000, 15_000), micros(0, 10_000))),
+        ],
+        rng,
+    );
     scenario.network.latency = latency;
     scenario.network.jitter = jitter;
     scenario.drawn.push(format!("links: {name}"));
 }
 
-fn disks(scenario: &mut Scenario, connect_ms: u64, rng: &mut ChaCha8Rng) {
+fn disks(scenario: &mut Scenario, has_brokers: bool, rng: &mut ChaCha8Rng) {
     let micros = |least, most| SpanRange::between(Span::micros(least), Span::micros(most));
     let disk = &mut scenario.cluster.disk;
     disk.crash = None;
-    let slow = if connect_ms < 100 { micros(500, 5_000) } else { micros(1_000, 20_000) };
-    disk.sync = Some(weighted(&[(70, micros(200, 2_000)), (30, slow)], rng));
+    disk.sync = Some(weighted(&[(70, micros(200, 2_000)), (30, micros(1_000, 20_000))], rng));
+    let _ = has_brokers;
     scenario.drawn.push(format!("syncs: {}", disk.sync.expect("it was drawn")));
 }
 
@@ -170,6 +209,22 @@ fn clocks(scenario: &mut Scenario, rng: &mut ChaCha8Rng) {
     clocks.offset = millis(weighted(&[(70, 300_000), (30, 500)], rng));
     clocks.drift_ppm = weighted(&[(80, 200), (20, 5_000)], rng);
     scenario.drawn.push(format!("clocks: up to {} apart, {} ppm", clocks.offset, clocks.drift_ppm));
+}
+
+/// Makes segments as long as they must be for a disk to keep up with their syncs at half of its time.
+///
+/// A segment that is rolled is synced, with its indexes; a device serves one sync after another, and one that is given more than it can
+/// serve falls behind by minutes, so that a broker that restarts waits for it that long.
+fn keep_up(scenario: &mut Scenario, segment_bytes: u32) {
+    let producers = scenario.workloads.iter().filter(|workload| workload.kind == crate::Kind::Produce);
+    let per_second =
+        producers.map(|it| u64::from(it.clients * it.rate_per_second * (it.record_bytes + RECORD_OVERHEAD)));
+    let sync = scenario.cluster.disk.sync.map_or(Span::ZERO, SpanRange::most);
+    let least = per_second.sum::<u64>() * SYNCS_A_ROLL * 2 * sync.as_millis().max(1) / 1_000;
+    if least > u64::from(segment_bytes) {
+        set(&mut scenario.cluster.kafka, "log.segment.bytes", least);
+        scenario.drawn.push(format!("segments of {least} bytes: the disk does not keep up with shorter ones"));
+    }
 }
 
 /// Each workload is dropped with even odds, but of each side of Kafka one stays, and never none.
@@ -209,6 +264,8 @@ fn work(scenario: &mut Scenario, session_ms: u64, timers: Timers, rng: &mut ChaC
             workload.session_timeout = millis(session_ms);
             let request_ms = log_uniform(500, 4_000, rng);
             workload.request_timeout = millis(request_ms);
+            // In proportion too: a client that dials a host behind a cut asks nobody else meanwhile, and is not stuck.
+            workload.setup_timeout = Some(millis(request_ms));
             // Half of the time is left for the way there and back: a fetch that times out while it waits is never answered.
             let fetch_wait = workload.fetch_wait().most();
             if fetch_wait > Span::ZERO {
@@ -216,6 +273,9 @@ fn work(scenario: &mut Scenario, session_ms: u64, timers: Timers, rng: &mut ChaC
             }
             workload.delivery_timeout = millis(log_uniform(4_000, 10_000, rng));
         }
+    }
+    if let Some(segment_bytes) = segment_bytes {
+        keep_up(scenario, segment_bytes);
     }
     let words: Vec<String> = scenario
         .workloads

@@ -7,6 +7,7 @@ use crate::kafka::{CachedPartition, ClusterLook};
 
 /// What hosts would show.
 struct Show {
+    broken: Vec<usize>,
     down: Vec<usize>,
     alive: BTreeMap<u32, Vec<BrokerId>>,
     version: i32,
@@ -17,13 +18,13 @@ impl Show {
     fn right(stage: &Stage) -> Self {
         let all: Vec<BrokerId> = (0..3).map(id).collect();
         let alive = (0..3).map(|host| (host, all.clone())).collect();
-        Self { down: Vec::new(), alive, version: stage.version, isr: all }
+        Self { broken: Vec::new(), down: Vec::new(), alive, version: stage.version, isr: all }
     }
 }
 
 impl ClusterLook for Show {
-    fn is_meant(&self, _: HostId) -> bool {
-        true
+    fn is_meant(&self, host: HostId) -> bool {
+        !self.broken.contains(&(host.0 as usize))
     }
 
     fn is_running(&self, host: HostId) -> bool {
@@ -177,6 +178,35 @@ fn v08_wants_probes_to_succeed() {
     assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c1 has succeeded");
     stage.oracle.probed(0);
     assert_eq!(unsettled(&mut stage), None);
+}
+
+#[test]
+fn v08_does_not_wait_for_a_client_whose_brokers_are_all_broken_for_good() {
+    use kafkawire::messages::MetadataResponse;
+    use kafkawire::messages::metadata_response::MetadataResponseBroker;
+    let mut stage = Stage::with(|cluster| {
+        cluster.clients[0].probes = true;
+        cluster.clients[1].probes = true;
+    })
+    .with_orders();
+    stage.high_watermark(0, true, 0, 0);
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    let show = Show { broken: vec![2], isr: vec![id(0), id(1)], ..Show::right(&stage) };
+    stage.oracle.probed(1);
+    let told = |stage: &mut Stage, brokers: &[usize]| {
+        let named = brokers.iter().map(|&at| MetadataResponseBroker::default().with_node_id(id(at).wire()));
+        let response = MetadataResponse::default().with_brokers(named.collect());
+        stage.oracle.answer_delivered(0, &kafkawire::Response::Metadata(Arc::new(response)));
+    };
+    assert_waits(look(&mut stage, &show), "V08 clients-complete: nothing new of c1");
+    told(&mut stage, &[1, 2]);
+    assert_waits(look(&mut stage, &show), "V08 clients-complete: nothing new of c1");
+    // KIP-899: it was told of b3 alone.
+    told(&mut stage, &[2]);
+    told(&mut stage, &[]);
+    assert_eq!((look(&mut stage, &show), stage.relaxed("V08")), (None, 1));
+    let healed = Show { broken: Vec::new(), ..Show::right(&stage) };
+    assert!(look(&mut stage, &healed).is_some(), "nothing is forgiven when everything is healed");
 }
 
 #[test]

@@ -106,6 +106,31 @@ fn seeds_that_once_failed_hold() {
         ("zookeeper-consumer-rebalance", 351),
         // judges: a_leader_may_have_on_its_way_to_disk_what_its_quorum_committed
         ("controller-crash", 622),
+        // world: fetch_is_answered_before_its_request_times_out
+        ("swarm-cluster", 5),
+        // engine: device_that_recovered_works_its_queue_off_at_its_usual_pace
+        ("swarm-cluster", 7),
+        // world: batch_fits_a_segment
+        ("swarm-cluster", 10),
+        // judges: ex1_excuses_what_a_leader_commits_that_has_not_heard_of_an_unclean_election
+        ("swarm-cluster", 18),
+        // judges: e13_and_l05_know_that_hole_when_the_member_already_leads
+        ("swarm-cluster", 104),
+        ("swarm-cluster", 247),
+        // judges: a broker outside of a core is cut off from the core alone
+        ("swarm-cluster", 109),
+        // judges: l16_compares_with_what_the_process_began_anew_on_an_empty_disk
+        ("swarm-cluster", 137),
+        // world: disk_keeps_up_with_the_segments_that_are_rolled
+        ("swarm-cluster", 195),
+        // world: session_lasts_long_enough_to_be_opened
+        ("swarm-cluster", 199),
+        // judges: e06_forgives_what_was_let_in_before_the_same_process_registered_again
+        ("swarm-cluster", 246),
+        // judges: v08_does_not_wait_for_a_client_whose_brokers_are_all_broken_for_good
+        ("swarm-cluster", 305),
+        // coordinator: leader_is_not_dialled_again_by_who_slept_through_the_time_for_it
+        ("swarm-cluster", 306),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

@@ -8,7 +8,7 @@ use crate::{Kind, Scenario, load};
 const SEEDS: u64 = 500;
 
 fn drawn(seed: u64) -> Scenario {
-    let text = "[cluster]\ncoordinators = 3\nbrokers = 3\n\
+    let text = "about = \"drawn\"\nduration = \"20s\"\n[cluster]\ncoordinators = 3\nbrokers = 3\n\
                 [[topics]]\nname = \"orders\"\n\
                 [[workloads]]\nkind = \"produce\"\n\
                 [[workloads]]\nkind = \"consume\"\n\
@@ -71,8 +71,7 @@ fn disk_keeps_up_with_the_segments_that_are_rolled() {
     for seed in 0..SEEDS {
         let scenario = drawn(seed);
         let producers = scenario.workloads.iter().filter(|workload| workload.kind == Kind::Produce);
-        let per_second: u64 =
-            producers.map(|it| u64::from(it.clients * it.rate_per_second * it.record_bytes)).sum();
+        let per_second: u64 = producers.map(|it| u64::from(it.clients * it.rate_per_second * it.record_bytes)).sum();
         let sync = scenario.cluster.disk.sync.expect("it was drawn").most().as_millis();
         let busy_ms = per_second * 4 * sync / number(&scenario, "log.segment.bytes");
         assert!(busy_ms <= 500, "seed {seed}: the disk is busy {busy_ms} ms of a second");
@@ -81,10 +80,10 @@ fn disk_keeps_up_with_the_segments_that_are_rolled() {
 
 #[test]
 fn fetch_that_waits_longer_than_its_request_may_take_is_refused() {
-    let text = "[cluster]\nbrokers = 3\n[[topics]]\nname = \"orders\"\n\
+    let text = "about = \"a test\"\nduration = \"20s\"\n[cluster]\ncoordinators = 3\nbrokers = 3\n[[topics]]\nname = \"orders\"\n\
                 [[workloads]]\nkind = \"consume\"\nrequest_timeout = \"500ms\"\n";
     let complaint = load("f.toml", text).expect_err("500 ms is the default of fetch_wait").to_string();
-    assert!(complaint.starts_with("f.toml:7: a fetch waits 500ms for records"), "{complaint}");
+    assert!(complaint.starts_with("f.toml:10: a fetch waits 500ms for records"), "{complaint}");
     load("f.toml", &format!("{text}fetch_wait = \"200ms\"\n")).expect("it is answered in time");
     load("f.toml", &text.replace("\"consume\"", "\"produce\"")).expect("a producer fetches nothing");
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Cast, Size, Swarm, Timers, chance, log_uniform, weighted};
 use crate::cluster::BATCH_BYTES;
 use crate::scenario::{KeyValue, Keys};
-use crate::{CLIENTS, OneOf, Scenario};
+use crate::{OneOf, Scenario};
 
 /// What servers and clients spend on opening a session, beside what they wait for.
 const PROCESSING_MS: u64 = 20;
@@ -51,7 +51,6 @@ pub(super) fn draw(swarm: &Swarm, scenario: &mut Scenario, rng: &mut ChaCha8Rng)
         .first()
         .filter(|_| brokers > 0)
         .map(|topic| format!("{}-{}", topic.name, rng.random_range(0..topic.partitions)));
-    let _ = CLIENTS;
     Cast {
         coordinators,
         brokers,

@@ -39,7 +39,7 @@ pub(super) fn draw(swarm: &Swarm, scenario: &mut Scenario, rng: &mut ChaCha8Rng)
     };
     topics(scenario, brokers, rng);
     links(scenario, rng);
-    disks(scenario, brokers > 0, rng);
+    disks(scenario, rng);
     clocks(scenario, rng);
     let session_ms = match swarm.timers {
         Timers::Scaled => time_to_connect(scenario, coordinators, session_ms, brokers > 0),
@@ -194,12 +194,11 @@ fn links(scenario: &mut Scenario, rng: &mut ChaCha8Rng) {
     scenario.drawn.push(format!("links: {name}"));
 }
 
-fn disks(scenario: &mut Scenario, has_brokers: bool, rng: &mut ChaCha8Rng) {
+fn disks(scenario: &mut Scenario, rng: &mut ChaCha8Rng) {
     let micros = |least, most| SpanRange::between(Span::micros(least), Span::micros(most));
     let disk = &mut scenario.cluster.disk;
     disk.crash = None;
     disk.sync = Some(weighted(&[(70, micros(200, 2_000)), (30, micros(1_000, 20_000))], rng));
-    let _ = has_brokers;
     scenario.drawn.push(format!("syncs: {}", disk.sync.expect("it was drawn")));
 }
 

@@ -9,66 +9,67 @@ pub struct Entry {
     pub text: &'static str,
 }
 
-macro_rules! catalogue {
-    ($($name:literal),* $(,)?) => {
-        /// Every scenario of the catalogue, the simplest first.
-        pub const SCENARIOS: &[Entry] =
-            &[$(Entry { name: $name, text: include_str!(concat!("../catalogue/", $name, ".toml")) }),*];
+macro_rules! entries {
+    ($($(#[doc = $about:literal])+ $entries:ident in $directory:literal = [$($name:literal),* $(,)?];)*) => {
+        $(
+            $(#[doc = $about])+
+            pub const $entries: &[Entry] =
+                &[$(Entry { name: $name, text: include_str!(concat!("../", $directory, "/", $name, ".toml")) }),*];
+        )*
     };
 }
 
-catalogue![
-    "steady",
-    "leader-crash",
-    "leader-pause",
-    "ensemble-split",
-    "session-expiry",
-    "power-loss",
-    "rolling-restart",
-    "slow-disk",
-    "lock-under-faults",
-    "controller-crash",
-    "controller-pause",
-    "partition-leader-crash",
-    "coordinator-leader-crash",
-    "broker-isolated",
-    "broker-session-expiry",
-    "stale-registration",
-    "broker-rolling-restart",
-    "broker-power-loss",
-    "broker-joins",
-    "producer-balance",
-    "zookeeper-consumer-rebalance",
-];
+entries! {
+    /// Every scenario of the catalogue, the simplest first.
+    SCENARIOS in "catalogue" = [
+        "steady",
+        "leader-crash",
+        "leader-pause",
+        "ensemble-split",
+        "session-expiry",
+        "power-loss",
+        "rolling-restart",
+        "slow-disk",
+        "lock-under-faults",
+        "controller-crash",
+        "controller-pause",
+        "partition-leader-crash",
+        "coordinator-leader-crash",
+        "broker-isolated",
+        "broker-session-expiry",
+        "stale-registration",
+        "broker-rolling-restart",
+        "broker-power-loss",
+        "broker-joins",
+        "producer-balance",
+        "zookeeper-consumer-rebalance",
+    ];
 
-macro_rules! hunts {
-    ($($name:literal),* $(,)?) => {
-        /// Scenarios that were made for one bug each: found by their names, and not listed in the catalogue.
-        pub const HUNTS: &[Entry] =
-            &[$(Entry { name: $name, text: include_str!(concat!("../tests/scenarios/", $name, ".toml")) }),*];
-    };
+    /// Scenarios that draw everything from their seed: found by their names, and not run when none is named.
+    SWARMS in "catalogue" = ["swarm-ensemble", "swarm-cluster"];
+
+    /// Scenarios that were made for one bug each: found by their names, and not listed in the catalogue.
+    HUNTS in "tests/scenarios" = [
+        "zookeeper-335",
+        "zookeeper-2355",
+        "zookeeper-2872",
+        "zookeeper-3911",
+        "zookeeper-4643",
+        "zookeeper-4925",
+        "zookeeper-tail",
+        "kafka-1211",
+        "kafka-1382",
+        "kafka-6082",
+        "kafka-6361",
+        "kafka-7128",
+        "kafka-7235",
+        "kafka-9839",
+        "kafka-m21",
+    ];
 }
-
-hunts![
-    "zookeeper-335",
-    "zookeeper-2355",
-    "zookeeper-2872",
-    "zookeeper-3911",
-    "zookeeper-4643",
-    "zookeeper-4925",
-    "zookeeper-tail",
-    "kafka-1211",
-    "kafka-1382",
-    "kafka-6082",
-    "kafka-6361",
-    "kafka-7128",
-    "kafka-7235",
-    "kafka-9839",
-    "kafka-m21",
-];
 
 /// The scenario of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<Entry> {
-    SCENARIOS.iter().chain(HUNTS).copied().find(|entry| entry.name == name)
+    SCENARIOS.iter().chain(SWARMS).chain(HUNTS).copied().find(|entry| entry.name == name)
 }

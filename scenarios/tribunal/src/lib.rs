@@ -26,7 +26,7 @@ mod source;
 mod story;
 mod versioned;
 
-pub use catalogue::{Entry, HUNTS, SCENARIOS, find};
+pub use catalogue::{Entry, HUNTS, SCENARIOS, SWARMS, find};
 pub use check::{Seed, campaign, check, one, seeds};
 pub use comparison::{Comparison, Side, Told, compare};
 pub use explanation::{AskedRule, Explanation, Lore, Questions, SLICE_LINES, explain_id, explain_repro};

@@ -202,7 +202,9 @@ impl Oracle {
             if let Some(loss) = loss {
                 losers |= bit;
                 let why = if self.roster.ensemble.force_sync { "it was never synced" } else { "forceSync=no" };
-                because.push((loss.moment, format!("{} lost power and {}: {why}", self.voter_name(voter), lost.zxid)));
+                let what =
+                    if loss.zxids.contains(&lost.zxid) { lost.zxid.to_string() } else { "some of its log".to_owned() };
+                because.push((loss.moment, format!("{} lost power and {what}: {why}", self.voter_name(voter))));
             }
         }
         let all = u32::MAX >> (32 - self.servers.len());
@@ -392,6 +394,7 @@ impl Oracle {
     pub(crate) fn check_commit(&mut self, zxid: Zxid, moment: Moment, look: &impl Look, findings: &mut Findings) {
         self.tally.check(Rule::QuorumDurable);
         let (mut holders, mut unnamed, mut inherited, mut cached) = (0_u32, 0_u32, 0_u32, 0_u32);
+        let force_sync = self.roster.ensemble.force_sync;
         for voter in 0..self.servers.len() {
             let bit = 1 << voter;
             let server = Arc::make_mut(&mut self.servers[voter]);
@@ -401,7 +404,7 @@ impl Oracle {
                 Some(Lack::Inherited(_) | Lack::Abandoned(_)) => inherited |= bit,
                 Some(Lack::Cached(_)) => cached |= bit,
                 // It acknowledged what was in its page cache, as it may without forceSync, and lost power since.
-                Some(Lack::Missing(_)) if server.lost_with_power(zxid) => cached |= bit,
+                Some(Lack::Missing(_)) if !force_sync && server.lost_with_power(zxid) => cached |= bit,
                 Some(Lack::Missing(_)) => {}
             }
         }

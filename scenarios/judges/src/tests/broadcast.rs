@@ -238,6 +238,23 @@ fn c09_is_relaxed_without_force_sync() {
     assert_eq!(stage.fired(), ["C09"]);
 }
 
+/// Found by the swarm (swarm-ensemble, seed 1107).
+#[test]
+fn c09_counts_who_lost_its_page_cache_before_the_commit_only_without_force_sync() {
+    let run = |force_sync: bool| {
+        let mut stage = Stage::with(force_sync, Metadata::Synchronous).under_way();
+        let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
+        stage.log(0, &entry);
+        stage.propose(0, 1, &entry);
+        stage.log(1, &entry);
+        stage.lose_power(1, 2);
+        stage.say_committed(0, zxid(1, 3));
+        (stage.fired(), stage.relaxed("C09"))
+    };
+    assert_eq!(run(false), (vec![], 1));
+    assert_eq!(run(true), (vec!["C09"], 0));
+}
+
 #[test]
 fn c09_fires_when_a_leader_is_established_by_itself() {
     let mut stage = Stage::new();

@@ -48,6 +48,24 @@ fn c10_is_relaxed_for_the_tail_of_an_earlier_life() {
     assert!(stage.oracle.notes().next().is_some(), "the hole is told");
 }
 
+/// Found by the swarm (swarm-ensemble, seed 1347).
+#[test]
+fn c10_is_relaxed_for_the_tail_of_a_log_whose_writing_failed() {
+    let run = |failed: bool| {
+        let mut stage = Stage::led();
+        let tail = create(zxid(1, 3), SESSION, 0, "/b", false);
+        stage.propose(0, 1, &tail);
+        stage.log(1, &tail);
+        if failed {
+            stage.oracle.log_failed(1);
+        }
+        stage.join(1, 0, 1);
+        (stage.fired(), stage.relaxed("C10") > 0)
+    };
+    assert_eq!(run(true), (vec![], true));
+    assert!(!run(false).0.is_empty());
+}
+
 /// zk3 was away for one transaction and is brought up to date by DIFF.
 fn learner_behind(stage: &mut Stage) -> Bytes {
     let entry = create(zxid(1, 3), SESSION, 0, "/b", false);

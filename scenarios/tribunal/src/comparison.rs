@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use engine::{Recording, TraceEvent};
+use engine::{Bound, Recording, TraceEvent};
 use machine::{Instant, Machine as _};
 use search::{Change, changes};
 use serde::Serialize;
 use world::BadInput;
 
-use crate::prepared::{JudgedWorld, Prepared, Run, Watch, run_until};
+use crate::prepared::{JudgedWorld, Prepared, Run, Watch, advance};
 use crate::repro::Repro;
 
 /// Events told on each side, before and from the parting on.
@@ -109,7 +109,7 @@ impl Compared {
     fn state(&self, at: Instant) -> Result<serde_json::Value, BadInput> {
         let (setup, mut world) = self.prepared.world(self.run.setup.seed, Watch::LIGHT)?;
         // A machine that panics is looked at as it was: nothing is stepped behind that.
-        let _ = run_until(&mut world, &setup, at);
+        let _ = advance(&mut world, &setup, Bound::At(at));
         Ok(self.views(&world))
     }
 

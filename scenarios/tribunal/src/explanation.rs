@@ -8,15 +8,15 @@ mod object;
 mod text;
 mod topic;
 
-use engine::{EventKind, FaultEvent, Recording, TraceEvent, Verdict, Violation, When};
+use engine::{Bound, EventKind, FaultEvent, Recording, TraceEvent, Verdict, Violation, When};
 use machine::{Instant, Span};
 use search::{Curve, Ending, Futures, Line, Necessity, Said, Slice, Teller, Telling};
 use serde::Serialize;
-use world::BadInput;
+use world::{BadInput, Setup};
 
 pub use topic::explain_id;
 
-use crate::prepared::{JudgedWorld, Prepared, Run, Watch, run_to_end};
+use crate::prepared::{JudgedWorld, Prepared, Run, Watch, advance, run_to_end};
 use crate::report;
 use crate::repro::Repro;
 use crate::shrinking::{NotShrunk, first_violation, reproduce};
@@ -342,12 +342,9 @@ fn next(file: &str, violation: &Violation, names: &[String]) -> Vec<String> {
 /// How the futures of a run are made and judged.
 struct Future<'r> {
     prepared: Prepared,
+    setup: Setup,
     repro: &'r Repro,
     signature: u64,
-    /// How long faults may strike in a future.
-    faults_for: Span,
-    /// When the run itself was healed, if it came to that.
-    healed_at: Option<Instant>,
 }
 
 /// A shrunk run is cut right behind its failure: a future that is a little later must not be healed before it fails.
@@ -355,12 +352,12 @@ const SLACK: Span = Span::secs(5);
 
 impl<'r> Future<'r> {
     fn of(repro: &'r Repro, run: &Run, violation: &Violation, file: &'r str) -> Result<Self, BadInput> {
-        let (signature, faults_for) = (violation.signature(), run.setup.faults_for);
-        let healed_at = run.outcome.healed_at;
+        let signature = violation.signature();
         let prepared = repro.prepared(file)?;
-        let plain = Self { prepared, repro, signature, faults_for, healed_at };
+        let plain = Self { setup: prepared.setup(repro.seed)?, prepared, repro, signature };
         let wanted = Span::nanos(violation.at.as_nanos()).saturating_add(SLACK);
-        if healed_at.is_some() || wanted <= faults_for {
+        let is_behind_the_faults = run.outcome.core.is_some() || run.outcome.healed_at.is_some();
+        if is_behind_the_faults || wanted <= plain.setup.faults_for {
             return Ok(plain);
         }
         let mut longer = repro.clone();
@@ -369,7 +366,7 @@ impl<'r> Future<'r> {
         // What the length of a run decides lies behind the failure; if it does not, the run keeps its length.
         let again = prepared.run(repro.seed, Watch::LIGHT)?;
         let is_same = again.outcome.events == run.outcome.events && again.outcome.hash == run.outcome.hash;
-        Ok(if is_same { Self { prepared, faults_for: wanted, ..plain } } else { plain })
+        Ok(if is_same { Self { setup: again.setup, prepared, ..plain } } else { plain })
     }
 
     /// The world of the run, without a rule, at its start.
@@ -381,20 +378,15 @@ impl<'r> Future<'r> {
         Ok(prepared.world(self.repro.seed, Watch::LIGHT)?.1)
     }
 
-    /// Lets it run until an instant, healed when the run itself was.
+    /// Lets it run until an instant.
     fn advance(&self, world: &mut JudgedWorld, until: Instant) {
-        if let Some(heal) = self.healed_at.filter(|&heal| world.now() < heal && until >= heal) {
-            world.run_until(heal);
-            world.heal();
-        }
-        world.run_until(until);
+        // A world that stops earlier ends there, whatever is asked of it.
+        let _ = advance(world, &self.setup, Bound::At(until));
     }
 
     /// Runs a future to its end.
     fn end(&self, mut world: JudgedWorld) -> Ending {
-        let mut setup = self.prepared.setup(self.repro.seed).expect("its world was made from it");
-        setup.faults_for = self.faults_for.saturating_sub(Span::nanos(world.now().as_nanos()));
-        match run_to_end(&mut world, &setup).verdict {
+        match run_to_end(&mut world, &self.setup).verdict {
             Verdict::Held => Ending::Held,
             Verdict::Undecided(_) => Ending::Undecided,
             Verdict::Violated(violations) if violations[0].signature() == self.signature => Ending::Same,

@@ -8,34 +8,30 @@ use std::collections::BTreeMap;
 use broker::Broker;
 use coordinator::Coordinator;
 use coordinator::watch::WatchKind;
+use engine::Bound;
 use machine::disk::Disk as _;
-use machine::{HostId, Instant, Machine as _, Span};
+use machine::{HostId, Instant, Machine as _};
 use serde::Serialize;
-use world::{Node, Setup};
+use world::Node;
 
-use crate::prepared::{JudgedWorld, run_until};
+use crate::prepared::JudgedWorld;
 use crate::story::shown;
 
 /// How much of a znode's data is shown, in characters.
 const DATA: usize = 1000;
 
-/// An instant of a run.
+/// An instant of a run, as it is given: a time since the start, or the end of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// A time since the start of the run.
-    Time(Instant),
-    /// The end of this event.
-    Event(u64),
-}
+pub struct At(pub Bound);
 
-impl std::str::FromStr for Until {
+impl std::str::FromStr for At {
     type Err = String;
 
     /// `12.5s`, `1m`, `500ms`, `200us`, `7ns`, or `#1234`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no instant: a time such as 12.5s or 1500ms, or an event such as #1234");
         if let Some(event) = text.strip_prefix('#') {
-            return event.parse().map(Self::Event).map_err(|_| wrong());
+            return event.parse().map(|event| Self(Bound::Event(event))).map_err(|_| wrong());
         }
         let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(split);
@@ -60,65 +56,7 @@ impl std::str::FromStr for Until {
         }
         let parts: u64 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| wrong())? };
         let nanos = nanos.checked_add(parts * (nanos_per_unit / scale)).ok_or_else(wrong)?;
-        Ok(Self::Time(Instant::from_nanos(nanos)))
-    }
-}
-
-/// Where a world stopped on its way to an instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reached {
-    /// There.
-    There,
-    /// At a violation before it.
-    Violation,
-    /// At a panic before it, with this message: the world is not to be looked at.
-    Panic(String),
-    /// At the latest end that its run can have; the instant lies behind it.
-    End,
-}
-
-/// Runs a fresh world up to an instant, through the heal if the instant lies behind it.
-pub fn run_to(world: &mut JudgedWorld, setup: &Setup, until: Until) -> Reached {
-    let end = Instant::ZERO + setup.faults_for + setup.settle_at_most + Span::secs(1);
-    match until {
-        Until::Time(at) => {
-            let panic = run_until(world, setup, at.min(end));
-            match reached(world, panic) {
-                Reached::There if at > end => Reached::End,
-                reached => reached,
-            }
-        }
-        Until::Event(event) => {
-            // Looked for in a fork, because only the world knows when it comes.
-            let mut ahead = world.clone();
-            let heal = Instant::ZERO + setup.faults_for;
-            for phase in [heal, end] {
-                let panic = run_until(&mut ahead, setup, phase);
-                // The event of a panic was never finished.
-                if ahead.events() > event || (ahead.events() == event && panic.is_none()) {
-                    if phase == end {
-                        world.heal();
-                    }
-                    while world.events() < event && world.step() {}
-                    return Reached::There;
-                }
-                let early = reached(&ahead, panic);
-                if early != Reached::There {
-                    *world = ahead;
-                    return early;
-                }
-                *world = ahead.clone();
-            }
-            Reached::End
-        }
-    }
-}
-
-fn reached(world: &JudgedWorld, panic: Option<String>) -> Reached {
-    match panic {
-        Some(message) => Reached::Panic(message),
-        None if world.violations().is_empty() => Reached::There,
-        None => Reached::Violation,
+        Ok(Self(Bound::At(Instant::from_nanos(nanos))))
     }
 }
 
@@ -503,21 +441,22 @@ pub fn client_sessions(world: &JudgedWorld) -> Vec<[String; 4]> {
 
 #[cfg(test)]
 mod tests {
-    use super::Until;
+    use super::At;
+    use engine::Bound;
     use machine::Instant;
 
     #[test]
     fn instants_are_times_with_units_or_events() {
         let check =
-            |text: &str, nanos: u64| assert_eq!(text.parse(), Ok(Until::Time(Instant::from_nanos(nanos))), "{text}");
+            |text: &str, nanos: u64| assert_eq!(text.parse(), Ok(At(Bound::At(Instant::from_nanos(nanos)))), "{text}");
         check("12.5s", 12_500_000_000);
         check("1m", 60_000_000_000);
         check("1500ms", 1_500_000_000);
         check("0.000000001s", 1);
         check("7ns", 7);
-        assert_eq!("#1234".parse(), Ok(Until::Event(1234)));
+        assert_eq!("#1234".parse(), Ok(At(Bound::Event(1234))));
         for wrong in ["12", "s", "1.s5", "-1s", "#x", "1h", "99999999999999999999s", "1.0000000001s", "1.5ns"] {
-            assert!(wrong.parse::<Until>().is_err(), "{wrong}");
+            assert!(wrong.parse::<At>().is_err(), "{wrong}");
         }
     }
 }

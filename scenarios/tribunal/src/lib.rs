@@ -31,8 +31,8 @@ pub use check::{Seed, campaign, check, one, seeds};
 pub use comparison::{Comparison, Side, Told, compare};
 pub use explanation::{AskedRule, Explanation, Lore, Questions, SLICE_LINES, explain_id, explain_repro};
 pub use prepared::{
-    Changes, Given, GivenFile, JudgedWorld, Prepared, Run, STEP_BUDGET, Watch, is_running_a_world, run_to_end,
-    run_until, run_within, state_of,
+    Changes, Given, GivenFile, JudgedWorld, Prepared, Run, STEP_BUDGET, Watch, advance, is_running_a_world, run_to_end,
+    run_within, state_of,
 };
 pub use regression::check_repro;
 pub use repro::{Expected, Repro};

@@ -1,12 +1,11 @@
 //! A scenario that is ready to be run with any seed.
 
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::{Catalogue, Options, Outcome, Plan, Rule, ScheduleFault, When, World, check_schedule};
+use engine::{Bound, Catalogue, Options, Outcome, Plan, Reached, Rule, ScheduleFault, When, World, check_schedule};
 use judges::Court;
-use machine::{Depth, Describe, Digest, Instant, Machine as _};
+use machine::{Depth, Describe, Digest, Machine as _};
 use serde::{Deserialize, Serialize};
 use world::{
     ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, Properties, Scenario,
@@ -292,39 +291,35 @@ impl Prepared {
     }
 }
 
-/// Runs a world as its setup says: faults, heal, settle. Panics inside it are findings.
+/// Runs a world as its setup says, to its end: faults, a core if there is to be one, heal, settle. Panics inside it are findings.
 pub fn run_to_end(world: &mut JudgedWorld, setup: &Setup) -> Outcome {
     run_within(world, setup, STEP_BUDGET)
 }
 
 /// The same with another budget of events taken off the queue.
 pub fn run_within(world: &mut JudgedWorld, setup: &Setup, step_budget: u64) -> Outcome {
-    let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget };
+    begin(world, setup, step_budget);
     RUNNING.fetch_add(1, Ordering::SeqCst);
-    let outcome = world.run_with_core(&plan, setup.core_patience);
+    let outcome = world.finish();
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     outcome
 }
 
-/// Runs a world to an instant and no further, behind the faults healed as in a whole run. It ends early at a violation, or
-/// if something panics: then this is the message.
-///
-/// Simplified: what a whole run adds to the trace hash when it heals is not added, so behind that instant the hash is another one.
-pub fn run_until(world: &mut JudgedWorld, setup: &Setup, until: Instant) -> Option<String> {
-    let healed_at = Instant::ZERO + setup.faults_for;
-    let steps = || {
-        world.run_until(until.min(healed_at));
-        if until > healed_at && world.violations().is_empty() {
-            world.heal();
-            world.run_until(until);
-        }
-    };
+/// Runs a world as its setup says, through the same phases, but no further than the bound. It can go on from there.
+pub fn advance(world: &mut JudgedWorld, setup: &Setup, bound: Bound) -> Reached {
+    begin(world, setup, STEP_BUDGET);
     RUNNING.fetch_add(1, Ordering::SeqCst);
-    let result = catch_unwind(AssertUnwindSafe(steps));
+    let reached = world.advance(bound);
     RUNNING.fetch_sub(1, Ordering::SeqCst);
-    let payload = result.err()?;
-    let text = payload.downcast_ref::<&'static str>().map(|text| (*text).to_owned());
-    Some(text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default())
+    reached
+}
+
+/// Begins the run of a world, unless it is under way.
+fn begin(world: &mut JudgedWorld, setup: &Setup, step_budget: u64) {
+    if !world.has_begun() {
+        let plan = Plan { faults_for: setup.faults_for, settle_at_most: setup.settle_at_most, step_budget };
+        world.begin_run(&plan, setup.core_patience);
+    }
 }
 
 /// What a schedule may name in such a world.

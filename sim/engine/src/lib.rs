@@ -67,7 +67,7 @@ pub use lane::Scheduling;
 pub use network::{DatagramSpec, NetworkSpec};
 pub use options::{Counts, Options};
 pub use rule::{Match, Rule, Strike, Trigger, When};
-pub use run::{Brokenness, Core, CoreOutcome, Outcome, Plan, Verdict};
+pub use run::{Bound, Brokenness, Core, CoreOutcome, Outcome, Plan, Reached, Verdict};
 pub use seed::generator;
 pub use span_range::{SpanError, SpanRange, parse_span};
 pub use target::{Except, Target, Yes};

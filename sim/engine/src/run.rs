@@ -60,7 +60,7 @@ impl Brokenness {
 /// counts once, and how long it stood is lost.
 ///
 /// Simplified: that nothing but periodic timers is under way is not read off the queue but follows from the patience.
-#[derive(Default)]
+#[derive(Clone, Default, Debug)]
 struct Shapes(Vec<String>);
 
 impl Shapes {
@@ -146,15 +146,73 @@ pub struct Outcome {
     pub hash: u64,
 }
 
-/// Why a phase ended early.
+/// How far a run goes before somebody looks at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// To this time: behind all that happens then, but in the phase that ends then.
+    At(Instant),
+    /// To the end of this event.
+    Event(u64),
+    /// To its end.
+    End,
+}
+
+/// Where a run stopped on its way to a bound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reached {
+    /// There.
+    There,
+    /// At its end, with every rule held; the bound lies behind it.
+    End,
+    /// At the violation that ends it.
+    Violation,
+    /// At a panic with this message: what panicked is not to be looked at.
+    Panic(String),
+    /// Where its budget was spent.
+    Spent,
+}
+
+/// Why a run ended early.
+#[derive(Clone, Debug)]
 enum Stop {
     Violated,
+    Panicked(String),
     Budget,
 }
 
-/// How far a run has come: kept outside, so that it is known after a panic.
-#[derive(Default)]
-struct Progress {
+/// In which phase a run is.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Rules strike until this instant.
+    Faults(Instant),
+    /// A core is healed for good; it is asked again at `check` whether it has converged.
+    Core { attempt: Box<Attempt>, check: Instant },
+    /// All is healed; it is asked again at `check` whether it has converged.
+    Settling { healed_at: Instant, check: Instant },
+    /// It has converged.
+    Over,
+}
+
+/// A core that is to converge.
+#[derive(Clone, Debug)]
+struct Attempt {
+    /// What is reported if it does.
+    outcome: CoreOutcome,
+    /// The farthest that it got.
+    best: Vec<u64>,
+    /// When that was.
+    since: Instant,
+    /// What it looked like since then.
+    shapes: Shapes,
+}
+
+/// A run under way: a part of its world, so that a fork goes on with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    plan: Plan,
+    patience: Option<Span>,
+    phase: Phase,
+    stopped: Option<Stop>,
     steps: u64,
     core: Option<CoreOutcome>,
     healed_at: Option<Instant>,
@@ -172,22 +230,87 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
     /// healed for good and must converge, while the rest stays broken for good. It may take that long without getting any further,
     /// and ten times as long in all (invariants-and-faults.md §4).
     pub fn run_with_core(&mut self, plan: &Plan, patience: Option<Span>) -> Outcome {
-        let mut progress = Progress::default();
-        let result = catch_unwind(AssertUnwindSafe(|| self.phases(plan, patience, &mut progress)));
-        let verdict = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(Stop::Violated)) => None,
-            Ok(Err(Stop::Budget)) => {
-                Some(format!("the budget of {} steps is spent at {}", plan.step_budget, self.core.now))
+        self.begin_run(plan, patience);
+        self.finish()
+    }
+
+    /// Begins such a run without a step of it: [`World::advance`] goes on with it and [`World::finish`] ends it. A fork goes on with
+    /// it on its own.
+    ///
+    /// # Panics
+    /// If one was begun already.
+    pub fn begin_run(&mut self, plan: &Plan, patience: Option<Span>) {
+        assert!(self.course.is_none(), "a world has one run");
+        self.course = Some(Box::new(Course {
+            plan: *plan,
+            patience,
+            phase: Phase::Faults(self.core.now + plan.faults_for),
+            stopped: None,
+            steps: 0,
+            core: None,
+            healed_at: None,
+            settled_after: None,
+        }));
+    }
+
+    /// Whether a run was begun.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.course.is_some()
+    }
+
+    /// Goes on with the run as far as the bound, through all phases: whatever the bounds are on the way, the run is the same. A panic
+    /// is caught, as in [`World::run`].
+    ///
+    /// # Panics
+    /// If none was begun.
+    pub fn advance(&mut self, bound: Bound) -> Reached {
+        let mut course = self.course.take().expect("a run was begun");
+        if course.stopped.is_none() {
+            let result = catch_unwind(AssertUnwindSafe(|| self.phases(&mut course, bound)));
+            course.stopped = match result {
+                Ok(Ok(())) => None,
+                Ok(Err(stop)) => Some(stop),
+                Err(payload) => {
+                    let violation = self.panicked(payload.as_ref());
+                    let message = violation.witnesses[0].note.clone();
+                    self.core.findings.violation(violation);
+                    Some(Stop::Panicked(message))
+                }
+            };
+        }
+        let reached = match (&course.stopped, &course.phase) {
+            (Some(Stop::Violated), _) => Reached::Violation,
+            (Some(Stop::Panicked(message)), _) => Reached::Panic(message.clone()),
+            (Some(Stop::Budget), _) => Reached::Spent,
+            (None, Phase::Over) => match bound {
+                Bound::At(at) if at <= self.core.now => Reached::There,
+                Bound::Event(event) if event <= self.core.event => Reached::There,
+                Bound::At(_) | Bound::Event(_) | Bound::End => Reached::End,
+            },
+            (None, Phase::Faults(_) | Phase::Core { .. } | Phase::Settling { .. }) => Reached::There,
+        };
+        self.course = Some(course);
+        reached
+    }
+
+    /// Runs what is left of the run, and judges.
+    ///
+    /// # Panics
+    /// If none was begun.
+    pub fn finish(&mut self) -> Outcome {
+        let reached = self.advance(Bound::End);
+        let course = self.course.as_ref().expect("it was begun");
+        let (core, healed_at) = (course.core.clone(), course.healed_at);
+        let (settled_after, steps) = (course.settled_after, course.steps);
+        let spent = match reached {
+            Reached::Spent => {
+                Some(format!("the budget of {} steps is spent at {}", course.plan.step_budget, self.core.now))
             }
-            Err(payload) => {
-                let violation = self.panicked(payload.as_ref());
-                self.core.findings.violation(violation);
-                None
-            }
+            Reached::There | Reached::End | Reached::Violation | Reached::Panic(_) => None,
         };
         let violations = std::mem::take(&mut self.core.findings.violations);
-        let verdict = match verdict.or_else(|| self.unmet()) {
+        let verdict = match spent.or_else(|| self.unmet()) {
             _ if !violations.is_empty() => Verdict::Violated(violations),
             Some(reason) => Verdict::Undecided(reason),
             None => Verdict::Held,
@@ -195,11 +318,11 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         Outcome {
             verdict,
             at: self.core.now,
-            core: progress.core,
-            healed_at: progress.healed_at,
-            settled_after: progress.settled_after,
+            core,
+            healed_at,
+            settled_after,
             events: self.core.event,
-            steps: progress.steps,
+            steps,
             hash: self.hash(),
         }
     }
@@ -215,98 +338,156 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
         Some(format!("a rule that must fire {what}: {rule}"))
     }
 
-    fn phases(&mut self, plan: &Plan, patience: Option<Span>, progress: &mut Progress) -> Result<(), Stop> {
-        self.phase(self.core.now + plan.faults_for, plan.step_budget, progress)?;
-        self.barrier();
-        if let Some(patience) = patience {
-            self.core_phase(plan, patience, progress)?;
-            self.barrier();
-        }
-        self.heal();
-        let healed_at = self.core.now;
-        progress.healed_at = Some(healed_at);
+    fn phases(&mut self, course: &mut Course, bound: Bound) -> Result<(), Stop> {
         loop {
-            self.phase(self.core.now + SETTLE_CHECK, plan.step_budget, progress)?;
-            let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
-            let Some(pending) = self.judges.pending(self.core.now, &hosts) else { break };
-            if self.since(healed_at) >= plan.settle_at_most {
-                let violation = self.stuck(pending, plan.settle_at_most);
-                self.core.findings.violation(violation);
-                return Err(Stop::Violated);
-            }
-        }
-        progress.settled_after = Some(self.since(healed_at));
-        self.barrier();
-        let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
-        self.judges.finish(self.core.now, &hosts, &mut self.core.findings);
-        Ok(())
-    }
-
-    /// A core is healed for good, and the rest stays as it is.
-    fn core_phase(&mut self, plan: &Plan, patience: Span, progress: &mut Progress) -> Result<(), Stop> {
-        let mut draw = self.core.key.draw(CORE, 0, 0);
-        let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
-        let Some(core) = self.judges.core(&mut draw, &hosts) else { return Ok(()) };
-        self.heal_core(&core);
-        let healed_at = self.core.now;
-        let outcome = CoreOutcome { core: core.clone(), healed_at, settled_after: None, excused: None };
-        let outcome = progress.core.insert(outcome).clone();
-        let (mut best, mut since) = (self.judges.progress(), healed_at);
-        let mut shapes = Shapes::default();
-        loop {
-            self.phase(self.core.now + SETTLE_CHECK, plan.step_budget, progress)?;
-            let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
-            let Some(pending) = self.judges.pending_in(&core, self.core.now, &hosts) else { break };
-            let now = self.judges.progress();
-            if now > best {
-                (best, since) = (now, self.core.now);
-                shapes = Shapes::default();
-            }
-            shapes.add(self.judges.shape(&hosts));
-            let idle = self.since(since);
-            let cycle = shapes.cycle().filter(|_| idle >= patience / 2);
-            if cycle.is_none() && idle < patience && self.since(healed_at) < patience * 10 {
-                continue;
-            }
-            if let Some(why) = self.judges.core_excuse(&core, &hosts) {
-                progress.core = Some(CoreOutcome { excused: Some(why), ..outcome });
+            let until = match course.phase {
+                Phase::Faults(until) => until,
+                Phase::Core { check, .. } | Phase::Settling { check, .. } => check,
+                Phase::Over => return Ok(()),
+            };
+            if !self.phase(until, bound, course)? {
                 return Ok(());
             }
-            let mut violation = self.stuck(pending, self.since(healed_at));
-            violation.witnesses[0].note = format!(
-                "{} after a core was healed for good ({}); nothing got any further since {since}",
-                self.since(healed_at),
-                core.name
-            );
-            if let Some(cycle) = cycle {
-                let (event, at) = (self.core.event, self.core.now);
-                let note = if cycle.len() == 1 {
-                    format!("deadlock: nothing but timers, and always: {}", cycle[0])
-                } else {
-                    format!("livelock, the same again {CYCLES} times: {}", cycle.join(" -> "))
-                };
-                violation.witnesses.insert(0, Witness { event, at, host: None, note, part: Part::FirstWrongStep });
-            }
-            self.core.findings.violation(violation);
-            return Err(Stop::Violated);
+            self.next_phase(course)?;
         }
-        progress.core = Some(CoreOutcome { settled_after: Some(self.since(healed_at)), ..outcome });
+    }
+
+    /// What comes when a phase, or a while of it, is over.
+    fn next_phase(&mut self, course: &mut Course) -> Result<(), Stop> {
+        match &mut course.phase {
+            Phase::Faults(_) => {
+                self.barrier();
+                if course.patience.is_none() {
+                    self.heal_all(course);
+                } else if let Some(attempt) = self.begin_core() {
+                    course.core = Some(attempt.outcome.clone());
+                    course.phase = Phase::Core { attempt: Box::new(attempt), check: self.core.now + SETTLE_CHECK };
+                } else {
+                    self.barrier();
+                    self.heal_all(course);
+                }
+            }
+            Phase::Core { attempt, check } => {
+                let patience = course.patience.expect("a core has a patience");
+                match self.ask_core(attempt, patience)? {
+                    None => *check = self.core.now + SETTLE_CHECK,
+                    Some(outcome) => {
+                        course.core = Some(outcome);
+                        self.barrier();
+                        self.heal_all(course);
+                    }
+                }
+            }
+            Phase::Settling { healed_at, check } => {
+                let healed_at = *healed_at;
+                let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
+                if let Some(pending) = self.judges.pending(self.core.now, &hosts) {
+                    if self.since(healed_at) >= course.plan.settle_at_most {
+                        let violation = self.stuck(pending, course.plan.settle_at_most);
+                        self.core.findings.violation(violation);
+                        return Err(Stop::Violated);
+                    }
+                    *check = self.core.now + SETTLE_CHECK;
+                    return Ok(());
+                }
+                course.settled_after = Some(self.since(healed_at));
+                self.barrier();
+                let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
+                self.judges.finish(self.core.now, &hosts, &mut self.core.findings);
+                course.phase = Phase::Over;
+                if self.is_stopped_by_violations() {
+                    return Err(Stop::Violated);
+                }
+            }
+            Phase::Over => {}
+        }
         Ok(())
     }
 
-    fn phase(&mut self, until: Instant, budget: u64, progress: &mut Progress) -> Result<(), Stop> {
-        while self.core.queue.next_at().is_some_and(|at| at <= until) {
-            if progress.steps >= budget {
+    fn heal_all(&mut self, course: &mut Course) {
+        self.heal();
+        let healed_at = self.core.now;
+        course.healed_at = Some(healed_at);
+        course.phase = Phase::Settling { healed_at, check: healed_at + SETTLE_CHECK };
+    }
+
+    /// A core is healed for good, and the rest stays as it is; none if the judges draw none.
+    fn begin_core(&mut self) -> Option<Attempt> {
+        let mut draw = self.core.key.draw(CORE, 0, 0);
+        let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
+        let core = self.judges.core(&mut draw, &hosts)?;
+        self.heal_core(&core);
+        let healed_at = self.core.now;
+        let outcome = CoreOutcome { core, healed_at, settled_after: None, excused: None };
+        Some(Attempt { outcome, best: self.judges.progress(), since: healed_at, shapes: Shapes::default() })
+    }
+
+    /// Asks whether a core has converged: what came of it, or nothing yet.
+    fn ask_core(&mut self, attempt: &mut Attempt, patience: Span) -> Result<Option<CoreOutcome>, Stop> {
+        let (core, healed_at) = (&attempt.outcome.core, attempt.outcome.healed_at);
+        let hosts = Hosts { hosts: &self.hosts, cast: &self.core.cast };
+        let Some(pending) = self.judges.pending_in(core, self.core.now, &hosts) else {
+            return Ok(Some(CoreOutcome { settled_after: Some(self.since(healed_at)), ..attempt.outcome.clone() }));
+        };
+        let now = self.judges.progress();
+        if now > attempt.best {
+            (attempt.best, attempt.since) = (now, self.core.now);
+            attempt.shapes = Shapes::default();
+        }
+        attempt.shapes.add(self.judges.shape(&hosts));
+        let since = attempt.since;
+        let idle = self.since(since);
+        let cycle = attempt.shapes.cycle().filter(|_| idle >= patience / 2);
+        if cycle.is_none() && idle < patience && self.since(healed_at) < patience * 10 {
+            return Ok(None);
+        }
+        if let Some(why) = self.judges.core_excuse(core, &hosts) {
+            return Ok(Some(CoreOutcome { excused: Some(why), ..attempt.outcome.clone() }));
+        }
+        let mut violation = self.stuck(pending, self.since(healed_at));
+        violation.witnesses[0].note = format!(
+            "{} after a core was healed for good ({}); nothing got any further since {since}",
+            self.since(healed_at),
+            core.name
+        );
+        if let Some(cycle) = cycle {
+            let (event, at) = (self.core.event, self.core.now);
+            let note = if cycle.len() == 1 {
+                format!("deadlock: nothing but timers, and always: {}", cycle[0])
+            } else {
+                format!("livelock, the same again {CYCLES} times: {}", cycle.join(" -> "))
+            };
+            violation.witnesses.insert(0, Witness { event, at, host: None, note, part: Part::FirstWrongStep });
+        }
+        self.core.findings.violation(violation);
+        Err(Stop::Violated)
+    }
+
+    /// Runs until an instant at which something else comes; false if the bound is before that.
+    fn phase(&mut self, until: Instant, bound: Bound, course: &mut Course) -> Result<bool, Stop> {
+        let (limit, last) = match bound {
+            Bound::At(at) => (until.min(at), u64::MAX),
+            Bound::Event(event) => (until, event),
+            Bound::End => (until, u64::MAX),
+        };
+        while self.core.event < last && self.core.queue.next_at().is_some_and(|at| at <= limit) {
+            if course.steps >= course.plan.step_budget {
                 return Err(Stop::Budget);
             }
-            progress.steps += 1;
+            course.steps += 1;
             self.step();
             if self.is_stopped_by_violations() {
                 return Err(Stop::Violated);
             }
         }
-        self.core.now = self.core.now.max(until);
-        Ok(())
+        if self.core.event >= last {
+            return Ok(false);
+        }
+        self.core.now = self.core.now.max(limit);
+        Ok(match bound {
+            Bound::At(at) => until < at,
+            Bound::Event(_) | Bound::End => true,
+        })
     }
 
     fn stuck(&self, pending: String, limit: Span) -> Violation {

@@ -13,6 +13,7 @@ use crate::judge::{Findings, Judges, SeenWhat, Step};
 use crate::lasting::Lasting;
 use crate::network::{Network, NetworkSpec};
 use crate::queue::Queue;
+use crate::run::Course;
 use crate::seed::run_key;
 use crate::step::Fed;
 use crate::trace::{Entry, Recording, Trace, word_of};
@@ -33,6 +34,8 @@ pub struct World<M: Machine, J> {
     pub(crate) hosts: Vec<Arc<Host<M>>>,
     pub(crate) judges: J,
     pub(crate) core: Core<M>,
+    /// The run that was begun, if any.
+    pub(crate) course: Option<Box<Course>>,
 }
 
 impl<M: Machine, J> fmt::Debug for World<M, J> {
@@ -121,7 +124,7 @@ impl<M: Machine, J: Judges<M>> World<M, J> {
                 core.push(at, Event::Strike { rule: index, this: None });
             }
         }
-        Self { hosts: running, judges, core }
+        Self { hosts: running, judges, core, course: None }
     }
 
     /// Changes the key of the run: every draw from this instant on is another one.

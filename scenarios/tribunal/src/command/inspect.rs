@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use clap::Args;
-use tribunal::inspect::{BrokerState, HostState, Reached, ServerState, State, Until, Znode, client_sessions, run_to};
-use tribunal::{Changes, JudgedWorld, Prepared, Repro, Source, Watch, read};
+use engine::{Bound, Reached};
+use tribunal::inspect::{At, BrokerState, HostState, ServerState, State, Znode, client_sessions};
+use tribunal::{Changes, JudgedWorld, Prepared, Repro, Source, Watch, advance, read};
 use world::{BadInput, did_you_mean};
 
 use super::run::{ChangeArguments, quiet_panics, seed};
@@ -26,7 +27,7 @@ pub(crate) struct InspectArguments {
     file: String,
     /// The instant: a time since the start such as 12.5s or 1500ms, or an event such as #1234.
     #[arg(long, value_name = "T")]
-    at: Until,
+    at: At,
     /// The seed of a scenario; a repro has its own.
     #[arg(long, value_parser = seed)]
     seed: Option<u64>,
@@ -59,7 +60,7 @@ impl InspectArguments {
             }
         }
         quiet_panics();
-        match run_to(&mut world, &setup, self.at) {
+        match advance(&mut world, &setup, self.at.0) {
             Reached::Panic(message) => {
                 let at = world.now();
                 let error =
@@ -67,6 +68,8 @@ impl InspectArguments {
                 return Err(Failure::Other(VIOLATED, error));
             }
             Reached::There => {}
+            // The event that was asked for is the one that breaks a rule.
+            Reached::Violation if self.at.0 == Bound::Event(world.events()) => {}
             Reached::Violation => {
                 let first = &world.violations()[0];
                 narrate(&format!(
@@ -74,8 +77,8 @@ impl InspectArguments {
                     first.at, first.event, first.invariant, first.headline
                 ));
             }
-            Reached::End => {
-                let what = "the instant lies behind the end that this run has at the latest";
+            Reached::End | Reached::Spent => {
+                let what = "the instant lies behind the end of this run";
                 let hint = format!("that is {} with event #{}", world.now(), world.events());
                 return Err(BadInput::new("--at", None, what).hint(hint).into());
             }

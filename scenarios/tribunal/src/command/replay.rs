@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use engine::{Bound, Reached};
 use machine::{Instant, Span};
 use record::{Outcome, Record};
-use tribunal::{Prepared, Repro, Run, Watch, read, report, run_until, state_of};
+use tribunal::{Prepared, Repro, Run, Watch, advance, read, report, state_of};
 
 use super::run::{ReportArguments, quiet_panics};
 use super::{Failure, NOT_DETERMINISTIC, narrate, print};
@@ -80,17 +81,17 @@ impl Replay {
     /// Runs to an instant and shows who is what there.
     fn until(&self, prepared: &Prepared, repro: &Repro, until: Span) -> Result<u8, Failure> {
         let (setup, mut world) = prepared.world(repro.seed, Watch::FULL)?;
-        let panicked = run_until(&mut world, &setup, Instant::ZERO + until);
-        let mut text = match (world.violations().first(), &panicked) {
-            (_, Some(message)) => format!("PANICKED at {} after {} events: {message}\n", world.now(), world.events()),
-            (Some(violation), None) => format!(
-                "VIOLATED {} at {} after {} events: {}\n",
-                violation.invariant,
-                world.now(),
-                world.events(),
-                violation.headline
-            ),
-            (None, None) => format!("STOPPED at {} after {} events\n", world.now(), world.events()),
+        let reached = advance(&mut world, &setup, Bound::At(Instant::ZERO + until));
+        let (now, events) = (world.now(), world.events());
+        let mut text = match reached {
+            Reached::Panic(message) => format!("PANICKED at {now} after {events} events: {message}\n"),
+            Reached::Violation => {
+                let first = world.violations().first().expect("it stopped at one");
+                format!("VIOLATED {} at {now} after {events} events: {}\n", first.invariant, first.headline)
+            }
+            Reached::There => format!("STOPPED at {now} after {events} events\n"),
+            Reached::End => format!("ENDED at {now} after {events} events\n"),
+            Reached::Spent => format!("UNDECIDED at {now} after {events} events: the budget of steps is spent\n"),
         };
         let names = setup.topology.names();
         let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -100,14 +101,11 @@ impl Replay {
             writeln!(text, "  {name:widest$}  life {life}  {state}").expect("a string takes any text");
         }
         print(&text);
-        let healed_at = Instant::ZERO + setup.faults_for;
         let recording = world.recording().expect("a full watch records");
-        // What a whole run adds to the hash when it heals is not added here: behind that the trail says nothing.
-        let compared = recording.events.iter().take_while(|event| event.at < healed_at).count() as u64;
-        match repro.trail.as_ref().map(|trail| trail.parting_within(recording, compared)) {
+        match repro.trail.as_ref().map(|trail| (trail.events(), trail.parting_within(recording, u64::MAX))) {
             None => narrate("compared   nothing: the repro has no trail of its trace"),
-            Some(None) => narrate(&format!("repeated   {compared} events of the repro")),
-            Some(Some(parting)) => {
+            Some((known, None)) => narrate(&format!("repeated   {} events of the repro", known.min(events))),
+            Some((_, Some(parting))) => {
                 let event = usize::try_from(parting.from).expect("events have an index");
                 let name = |host: machine::HostId| names[host.0 as usize].clone();
                 let at = recording.events.get(event - 1).map_or_else(String::new, |event| search::input(event, &name));

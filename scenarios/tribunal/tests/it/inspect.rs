@@ -1,5 +1,7 @@
 //! `tribunal inspect` as its users see it.
 
+use engine::{Bound, Brokenness, Reached};
+use machine::{HostId, Instant, Span};
 use serde_json::Value;
 
 use crate::command::{check_refused, directory, tribunal};
@@ -121,4 +123,59 @@ fn exports_are_written_beside_the_report() {
         &["run", "steady", "--export", "perfeto=x"],
         &["there is no format `perfeto`", "did you mean `perfetto`?"],
     );
+}
+
+/// A swarm, and a seed of it whose core leaves out a host that is down for good.
+const WITH_A_CORE: (&str, u64) = ("swarm-ensemble", 1);
+
+fn midway(a: Instant, b: Instant) -> Instant {
+    Instant::from_nanos(a.as_nanos().midpoint(b.as_nanos()))
+}
+
+#[test]
+fn behind_the_faults_a_world_is_the_one_that_its_run_had() {
+    let (name, seed) = WITH_A_CORE;
+    let source = tribunal::Source::catalogue(name).unwrap();
+    let prepared = tribunal::Prepared::new(&source, &tribunal::Changes::default()).unwrap();
+    let run = prepared.run(seed, tribunal::Watch::FULL).unwrap();
+    let core = run.outcome.core.as_ref().expect("there is a core");
+    let healed_at = run.outcome.healed_at.expect("it is healed");
+    let recording = run.world.recording().unwrap();
+
+    let (setup, mut world) = prepared.world(seed, tribunal::Watch::FULL).unwrap();
+    for at in [midway(core.healed_at, healed_at), healed_at, midway(healed_at, run.outcome.at), run.outcome.at] {
+        assert_eq!(tribunal::advance(&mut world, &setup, Bound::At(at)), Reached::There);
+        let shown = &world.recording().unwrap().events;
+        assert!(shown.iter().eq(recording.events.iter().take_while(|event| event.at <= at)), "at {at}");
+    }
+    assert_eq!(tribunal::run_to_end(&mut world, &setup), run.outcome);
+
+    // Whom the core leaves out is down in its phase, and only in it.
+    let is_down = |(host, how): &(HostId, Brokenness)| (*how == Brokenness::Down).then_some(*host);
+    let down = core.core.rest.iter().find_map(is_down).expect("somebody is left out");
+    let name_of_down = world.hosts().name(down).to_owned();
+    let condition = |at: String| -> String {
+        let text = inspect(&[name, "--seed", &seed.to_string(), "--at", &at, "--json"]);
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let hosts = state["hosts"].as_array().unwrap();
+        hosts.iter().find(|it| it["host"] == name_of_down.as_str()).unwrap()["condition"].as_str().unwrap().to_owned()
+    };
+    let last = recording.events.iter().rfind(|event| event.at < healed_at).unwrap();
+    assert_eq!(condition(format!("{}ns", healed_at.as_nanos())), "down");
+    assert_eq!(condition(format!("#{}", last.id)), "down");
+    assert_eq!(condition(format!("{}ns", run.outcome.at.as_nanos())), "up");
+
+    // A replay up to there compares every event, and a run is no other one than itself.
+    let repro = tribunal::Repro::of(&prepared, seed, &run.outcome).unwrap().with_trail(recording);
+    let file = directory("core").join("repro.json").display().to_string();
+    std::fs::write(&file, repro.to_json()).unwrap();
+    for (at, first) in [(midway(healed_at, run.outcome.at), "STOPPED"), (run.outcome.at + Span::secs(9), "ENDED")] {
+        let output = tribunal(&["replay", &file, "--until", &format!("{}ns", at.as_nanos())]);
+        let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && said.starts_with(first), "{said}{errors}");
+        let events = recording.events.iter().take_while(|event| event.at <= at).count();
+        assert!(errors.contains(&format!("repeated   {events} events")), "{errors}");
+    }
+    let output = tribunal(&["diff", &file, &file]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("SAME"));
 }

@@ -5,6 +5,7 @@
 mod canaries;
 mod clocks;
 mod connections;
+mod courses;
 mod durability;
 mod faults;
 mod forks;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use engine::{
-    Findings, HostSpec, Hosts, Judges, NetworkSpec, Options, Part, Rule, Seen, SeenWhat, Step, Supervisor, Violation,
-    Witness, World,
+    Core, Findings, HostSpec, Hosts, Judges, NetworkSpec, Options, Part, Rule, Seen, SeenWhat, Step, Supervisor,
+    Violation, Witness, World,
 };
 use machine::disk::{Disk, DiskError, FileId};
 use machine::{
-    Address, Depth, Digest, EndId, HostId, Input, InputOf, Instant, Io, Lane, Machine, Payload, Port, Purpose, Span,
-    Ticket, Vocabulary,
+    Address, Depth, Digest, Draw, EndId, HostId, Input, InputOf, Instant, Io, Lane, Machine, Payload, Port, Purpose,
+    Span, Ticket, Vocabulary,
 };
 
 pub(crate) const PORT: Port = Port(7);
@@ -384,6 +384,8 @@ pub(crate) struct Watch {
     pub(crate) wants_answers: u64,
     /// What a pending answer is called.
     pub(crate) title: &'static str,
+    /// What is healed alone before the rest, and how many answers are enough then.
+    pub(crate) core: Option<(Core, u64)>,
     pub(crate) durable_logs: BTreeMap<HostId, u64>,
 }
 
@@ -495,6 +497,21 @@ impl Judges<Toy> for Watch {
     fn pending(&mut self, _: Instant, hosts: &Hosts<'_, Toy>) -> Option<String> {
         let answers: u64 = hosts.machines().map(|(_, machine)| machine.answers).sum();
         (answers < self.wants_answers).then(|| format!("{}{answers} of {} answers", self.title, self.wants_answers))
+    }
+
+    fn core(&self, _: &mut Draw, _: &Hosts<'_, Toy>) -> Option<Core> {
+        self.core.as_ref().map(|(core, _)| core.clone())
+    }
+
+    fn pending_in(&mut self, core: &Core, _: Instant, hosts: &Hosts<'_, Toy>) -> Option<String> {
+        let wanted = self.core.as_ref().map_or(0, |&(_, answers)| answers);
+        let inside = hosts.machines().filter(|(host, _)| core.members.contains(host));
+        let answers: u64 = inside.map(|(_, machine)| machine.answers).sum();
+        (answers < wanted).then(|| format!("{answers} of {wanted} answers"))
+    }
+
+    fn progress(&self) -> Vec<u64> {
+        vec![self.facts.len() as u64]
     }
 
     fn finish(&mut self, _: Instant, _: &Hosts<'_, Toy>, _: &mut Findings) {}

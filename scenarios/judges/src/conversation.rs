@@ -1,4 +1,4 @@
-//! What clients and servers said to each other, from the clients' end: C25, C27, C31, the promises of C13, and what replies
+//! What clients and servers said to each other, from the clients' end: C25, C27, C31, C32, the promises of C13, and what replies
 //! show of C20 and C22.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -129,6 +129,11 @@ impl Ask {
     }
 
     /// Whether a success means that a transaction is committed.
+    /// Whether it sets watches again, behind a reconnect.
+    fn sets_watches_again(&self) -> bool {
+        matches!(self.op, OpCode::SetWatches | OpCode::SetWatches2)
+    }
+
     fn is_write(&self) -> bool {
         [
             OpCode::Create,
@@ -184,6 +189,30 @@ struct Armed {
     moment: Moment,
     /// The first change it must tell of, once there is one.
     due: Option<Zxid>,
+}
+
+/// A watch that did not tell of a change.
+#[derive(Clone, Debug)]
+struct Missed {
+    path: Arc<str>,
+    of: WatchOf,
+    armed: Armed,
+    /// The change.
+    due: Zxid,
+    /// When that was committed.
+    change: Option<Moment>,
+}
+
+impl Missed {
+    fn story(&self, rule: Rule, headline: String) -> Story {
+        let set = self.armed.set;
+        let story = Story::new(rule, headline).promise(self.armed.moment, format!("the watch was set at {set}"));
+        let story = match self.change {
+            Some(moment) => story.other(moment, format!("{} was committed", self.due)),
+            None => story,
+        };
+        story.kind(self.of.name())
+    }
 }
 
 /// What a session has seen.
@@ -409,7 +438,14 @@ impl Oracle {
         if let Some(zxid) = header.zxid {
             self.see_zxid(moment, client, session, zxid, "a reply", findings);
         }
-        if header.xid == Xid::SET_WATCHES {
+        // The Java client numbers setWatches as any request; others leave it its own xid (zookeeper.md §8.5).
+        let oldest = self.conversations.talks[client].pending.front();
+        let is_numbered = oldest.is_some_and(|(xid, ask, _)| *xid == header.xid && ask.sets_watches_again());
+        if is_numbered || header.xid == Xid::SET_WATCHES {
+            if is_numbered {
+                self.tally.check(Rule::FifoSession);
+                Arc::make_mut(&mut self.conversations).talks[client].pending.pop_front();
+            }
             self.watches_set_again(moment, client, header.zxid.unwrap_or(Zxid::ZERO), findings);
             return;
         }
@@ -496,43 +532,39 @@ impl Oracle {
         if view.due.is_none_or(|due| due > zxid) {
             return;
         }
-        self.watch_missed(moment, client, session, zxid, "a reply", findings);
+        self.watch_missed(moment, client, session, zxid, findings);
     }
 
-    fn watch_missed(
-        &mut self,
-        moment: Moment,
-        client: usize,
-        session: SessionId,
-        zxid: Zxid,
-        what: &'static str,
-        findings: &mut Findings,
-    ) {
+    /// The first watch that should have told by now of a change, which it waits for no longer.
+    fn take_missed(&mut self, session: SessionId, zxid: Zxid) -> Option<Missed> {
         let view = Arc::make_mut(&mut self.conversations).views.entry(session).or_default();
-        let missed = view.armed.iter().find(|(_, armed)| armed.due.is_some_and(|due| due <= zxid));
-        let Some(((path, of), &Armed { set, moment: then, due })) = missed.map(|(key, armed)| (key.clone(), armed))
-        else {
-            return;
-        };
-        view.armed.remove(&(Arc::clone(&path), of));
+        let is_missed = |armed: &Armed| armed.due.filter(|&due| due <= zxid);
+        let (key, armed, due) =
+            view.armed.iter().find_map(|(key, armed)| Some((key.clone(), *armed, is_missed(armed)?)))?;
+        view.armed.remove(&key);
         view.update_due();
-        let due = due.unwrap_or(zxid);
-        let name = self.roster.ensemble.clients[client].name.clone();
+        let (path, of) = key;
+        let change = self.canon.position(due).and_then(|at| self.canon.get(at)).map(|change| change.moment);
+        Some(Missed { path, of, armed, due, change })
+    }
+
+    fn watch_missed(&mut self, moment: Moment, client: usize, session: SessionId, zxid: Zxid, findings: &mut Findings) {
+        let Some(missed) = self.take_missed(session, zxid) else { return };
         let headline = format!(
-            "{name} was shown {zxid} by {what} before its {} watch of {path} told of the change at {due} ({})",
-            of.name(),
-            self.describe(due)
+            "{} was shown {zxid} by a reply before its {} watch of {} told of the change at {} ({})",
+            self.roster.ensemble.clients[client].name,
+            missed.of.name(),
+            missed.path,
+            missed.due,
+            self.describe(missed.due)
         );
-        let story = Story::new(Rule::WatchBeforeData, headline).promise(then, format!("the watch was set at {set}"));
-        let story = match self.canon.position(due).and_then(|at| self.canon.get(at)) {
-            Some(change) => story.other(change.moment, format!("{due} was committed")),
-            None => story,
-        };
-        let violation = story.kind(of.name()).kind(what).detected(moment, format!("{what} shows {zxid}"));
+        let story = missed.story(Rule::WatchBeforeData, headline);
+        let violation = story.kind("a reply").detected(moment, format!("a reply shows {zxid}"));
         self.broken(Rule::WatchBeforeData, violation, findings);
     }
 
-    /// The server has compared the watches with its tree: what changed meanwhile was told, the rest waits again.
+    /// The server has compared the watches with its tree: what changed meanwhile was told, the rest waits again. A watch that was not
+    /// told waits for the next change only: this one it has lost (C32, ZK-I41).
     fn watches_set_again(&mut self, moment: Moment, client: usize, zxid: Zxid, findings: &mut Findings) {
         let conversations = Arc::make_mut(&mut self.conversations);
         let talk = &mut conversations.talks[client];
@@ -551,11 +583,18 @@ impl Oracle {
             }
         }
         view.update_due();
-        let is_late = view.due.is_some_and(|due| due <= zxid);
-        self.tally.check(Rule::WatchBeforeData);
-        if is_late {
-            self.watch_missed(moment, client, session, zxid, "the reply to setWatches", findings);
-        }
+        self.tally.check(Rule::WatchNoLoss);
+        let Some(missed) = self.take_missed(session, zxid) else { return };
+        let headline = format!(
+            "the {} watch of {} that session {session} set was set again at {zxid} and never told of the change at {} ({})",
+            missed.of.name(),
+            missed.path,
+            missed.due,
+            self.describe(missed.due)
+        );
+        let story = missed.story(Rule::WatchNoLoss, headline);
+        let violation = story.kind("set again").detected(moment, format!("the reply to setWatches shows {zxid}"));
+        self.broken(Rule::WatchNoLoss, violation, findings);
     }
 
     /// A client was told of a success: a promise (C13).

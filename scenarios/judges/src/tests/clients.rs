@@ -1,4 +1,4 @@
-//! C25 (replies), C27, C31, and the black-box checks C29, C33, H20 with GAP.
+//! C25 (replies), C27, C31, C32, and the black-box checks C29, C33, H20 with GAP.
 
 use std::sync::Arc;
 
@@ -118,25 +118,44 @@ fn c32_fires_when_a_watch_still_waits_at_rest() {
     assert_eq!(at_rest(false, 500), Vec::<&str>::new(), "it may still be on its way");
 }
 
-#[test]
-fn c31_fires_when_watches_set_again_miss_a_change() {
-    for (is_told, fired) in [(true, vec![]), (false, vec!["C31"])] {
-        let mut stage = watched();
-        stage.connect(0, EndId(2), SESSION);
-        let again = SetWatchesRequest {
-            relative_zxid: zxid(1, 2),
-            data_watches: vec!["/a".to_owned()],
-            exist_watches: Vec::new(),
-            child_watches: Vec::new(),
-        };
-        stage.ask(0, EndId(2), -8, Request::SetWatches(again));
-        if is_told {
-            let ServerFrame::Notification { event, .. } = changed(Zxid::ZERO) else { unreachable!() };
-            stage.tell(0, EndId(2), &ServerFrame::Notification { zxid: None, event });
-        }
-        stage.reply(0, EndId(2), -8, zxid(1, 3), None);
-        assert_eq!(stage.fired(), fired);
+/// A session that watches `/a` reconnects behind its change and sets the watch again, as a request with this xid.
+fn set_again(xid: i32, is_told: bool) -> Stage {
+    let mut stage = watched();
+    stage.connect(0, EndId(2), SESSION);
+    let again = SetWatchesRequest {
+        relative_zxid: zxid(1, 2),
+        data_watches: vec!["/a".to_owned()],
+        exist_watches: Vec::new(),
+        child_watches: Vec::new(),
+    };
+    stage.ask(0, EndId(2), xid, Request::SetWatches(again));
+    if is_told {
+        let ServerFrame::Notification { event, .. } = changed(Zxid::ZERO) else { unreachable!() };
+        stage.tell(0, EndId(2), &ServerFrame::Notification { zxid: None, event });
     }
+    stage.reply(0, EndId(2), xid, zxid(1, 3), None);
+    stage
+}
+
+#[test]
+fn c32_fires_when_watches_set_again_miss_a_change() {
+    // The Java client numbers setWatches as any request.
+    for xid in [-8, 7] {
+        for (is_told, fired) in [(true, vec![]), (false, vec!["C32"])] {
+            assert_eq!(set_again(xid, is_told).fired(), fired, "xid {xid}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_has_set_its_watches_again_is_judged_as_before() {
+    let mut stage = set_again(7, true);
+    stage.ask(0, EndId(2), 8, get(true));
+    stage.reply(0, EndId(2), 8, zxid(1, 3), data());
+    stage.commit(&set_data(zxid(1, 4), OTHER, 1, "/a", 2));
+    stage.ask(0, EndId(2), 9, get(false));
+    stage.reply(0, EndId(2), 9, zxid(1, 4), data());
+    assert_eq!(stage.fired(), ["C31"]);
 }
 
 /// What a client says of one operation on `/k`.

@@ -65,6 +65,7 @@ entries! {
         "kafka-7235",
         "kafka-9839",
         "kafka-m21",
+        "kafka-m28",
     ];
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct BrokerShadow {
     pub(crate) syncs: BTreeMap<Ticket, FileId>,
     /// A sync failed once.
     pub(crate) has_failing_disk: bool,
+    /// Bits of what is on its disk flipped once.
+    pub(crate) has_rotten_disk: bool,
     /// Requests that wait for their answers, one at most per connection.
     pub(crate) asked: BTreeMap<EndId, Asked>,
     /// What UpdateMetadata told this process.
@@ -72,13 +74,13 @@ pub(crate) struct Told {
 
 impl BrokerShadow {
     pub(crate) fn begin_process(&mut self, life: u32) {
-        let (ended, has_failing_disk) = (self.ended, self.has_failing_disk);
-        *self = Self { is_up: true, life, ended, has_failing_disk, ..Self::default() };
+        let (ended, has_failing_disk, has_rotten_disk) = (self.ended, self.has_failing_disk, self.has_rotten_disk);
+        *self = Self { is_up: true, life, ended, has_failing_disk, has_rotten_disk, ..Self::default() };
     }
 
     pub(crate) fn end_process(&mut self, moment: Moment) {
-        *self =
-            Self { life: self.life, ended: Some(moment), has_failing_disk: self.has_failing_disk, ..Self::default() };
+        let (life, has_failing_disk, has_rotten_disk) = (self.life, self.has_failing_disk, self.has_rotten_disk);
+        *self = Self { life, ended: Some(moment), has_failing_disk, has_rotten_disk, ..Self::default() };
     }
 }
 

@@ -3,7 +3,7 @@
 use broker::Broker;
 use broker::fact::{KafkaFact, Side};
 use clients::kafka::{KafkaClientFact, KafkaWorkFact};
-use engine::{Core, Findings, Hosts, Seen, SeenWhat};
+use engine::{Core, Fault, Findings, Hosts, Seen, SeenWhat};
 use jute::Zxid;
 use jute::client::{ClientFrame, ClientPacket, Request as ZkRequest};
 use kafkawire::znode::Znode;
@@ -181,6 +181,7 @@ impl KafkaJudges {
             SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, broker, None),
             SeenWhat::Crashed { power: true, disk } => oracle.ended(moment, broker, Some(disk)),
             SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_gone(broker, on),
+            SeenWhat::Struck { fault: Fault::BitRot { .. }, targets, .. } => oracle.disks_rot(targets),
             SeenWhat::Sent { message: Packet::ZkClient(ClientPacket::ToServer(frame)), .. } => {
                 if let ClientFrame::Request { request: ZkRequest::SetData(set), .. } = frame
                     && let Some(Znode::PartitionState(partition)) = Znode::of(&set.path)

@@ -1,11 +1,11 @@
-//! Judges of what brokers answer: L09, L12, L13. Facts and the messages themselves are held against each other.
+//! Judges of what brokers answer: L09, L12, L13, L15. Facts and the messages themselves are held against each other.
 
 use std::sync::Arc;
 
 use engine::Findings;
 use kafkawire::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, UpdateMetadataRequest};
 use kafkawire::{Batch, BatchHeader, BrokerId, LeaderEpoch, Request, Response};
-use machine::EndId;
+use machine::{EndId, HostId};
 
 use super::broker::Asked;
 use super::cluster::BrokerAt;
@@ -20,7 +20,19 @@ const ACKS_ALL: i16 = -1;
 const ACKNOWLEDGED: &str = "acknowledged to a producer with acks=all";
 const SERVED: &str = "given to a consumer";
 
+/// Why a broker may send damaged bytes: whoever takes them must look at the CRC.
+const SENT_UNREAD: &str = "a broker sends what is on its disk without looking at it, and the disk lied: the consumer finds it by the CRC (known hole, kafka-broker.md §1.10, check.crcs)";
+
 impl KafkaOracle {
+    /// Bits flip on these hosts' disks.
+    pub fn disks_rot(&mut self, hosts: &[HostId]) {
+        for &host in hosts {
+            if let Some(broker) = self.seating.broker_on(host) {
+                self.broker_mut(broker).has_rotten_disk = true;
+            }
+        }
+    }
+
     /// A request reaches a broker.
     pub fn request_delivered(&mut self, broker: BrokerAt, on: EndId, correlation: i32, request: &Request) {
         let asked = match request {
@@ -61,7 +73,8 @@ impl KafkaOracle {
         }
     }
 
-    /// L15: the bytes are those that the CRC is of, and a producer sent them.
+    /// L15: the bytes are those that the CRC is of, and a producer sent them. A broker whose own disk rots sends the damage as the real
+    /// one does; it may not have taken it from another.
     fn check_content(
         &mut self,
         moment: Moment,
@@ -72,6 +85,9 @@ impl KafkaOracle {
     ) {
         self.tally.check(Rule::ContentIntegrity);
         let what = if batch.check_crc().is_err() {
+            if self.brokers[broker].has_rotten_disk {
+                return self.relax_hole(Rule::ContentIntegrity, SENT_UNREAD, moment);
+            }
             ("damaged", "its bytes are not those that its CRC is of")
         } else if !self.partitions[at].produced.contains(&batch.header.crc) {
             ("invented", "no producer ever sent it")

@@ -120,3 +120,20 @@ fn l15_fires_when_bytes_are_damaged_or_nobody_sent_them() {
     assert_eq!(served(&Bytes::from(damaged)), ["L15"]);
     assert!(served(&batch(0, 0, 1, "b")).contains(&"L15"));
 }
+
+#[test]
+fn l15_lets_a_broker_send_what_rotted_on_its_own_disk_only() {
+    let served = |rotten: usize| {
+        let mut stage = Stage::led();
+        stage.commit_records(1);
+        let is_its = |&host: &HostId| stage.oracle.seating.broker_on(host) == Some(rotten);
+        let host = (0..).map(HostId).find(is_its).unwrap();
+        stage.oracle.disks_rot(&[host]);
+        let mut damaged = batch(0, 0, 1, "a").to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        serve(&mut stage, 1, &Bytes::from(damaged));
+        (stage.fired(), stage.relaxed("L15"))
+    };
+    assert_eq!(served(0), (vec![], 1));
+    assert_eq!(served(1), (vec!["L15"], 0), "it took the damage from another");
+}

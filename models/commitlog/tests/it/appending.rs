@@ -182,3 +182,35 @@ fn an_earlier_flush_does_not_vouch_for_what_was_appended_after_a_truncation() {
     host.finish_syncs();
     assert_eq!(host.log().recovery_point(), Offset(4));
 }
+
+#[test]
+fn a_flush_syncs_only_what_no_earlier_one_does() {
+    let flush = |host: &mut Host| {
+        host.with_log_of(&orders(), |mut log, io| log.flush(io));
+        host.syncs.len()
+    };
+    let mut host = Host::with_log(LogConfig::kafka_defaults());
+    host.append(0, &["a"]);
+    host.finish_syncs(); // That of the checkpoint of epochs.
+    assert_eq!(flush(&mut host), 4, "the log, its two indexes and the directory");
+    assert_eq!(flush(&mut host), 4, "all of it is on its way");
+    host.append(0, &["b"]);
+    assert_eq!(flush(&mut host), 7, "its directory is known");
+    host.finish_syncs();
+    assert_eq!(host.log().recovery_point(), Offset(2));
+    assert_eq!(flush(&mut host), 0, "nothing is unflushed");
+}
+
+#[test]
+fn each_segment_that_is_rolled_is_synced_once_and_flushes_end_in_order() {
+    let mut host = Host::with_log(small());
+    host.append(0, &["0123456789"]);
+    host.finish_syncs(); // That of the checkpoint of epochs.
+    for _ in 0..15 {
+        host.append(0, &["0123456789"]);
+    }
+    assert_eq!(host.log().segment_bases().count(), 4);
+    assert_eq!(host.syncs.len(), 3 * 4, "three segments were rolled");
+    let flushed = |to| LogEvent::Flushed { tp: orders(), recovery_point: Offset(to) };
+    assert_eq!(host.finish_syncs(), [flushed(5), flushed(10), flushed(15)]);
+}

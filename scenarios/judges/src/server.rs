@@ -337,9 +337,10 @@ impl Server {
             Durability::Cached { first } => Lack::Cached(first),
             Durability::Unnamed { first } => Lack::Unnamed(first),
             Durability::Inherited { first } => Lack::Inherited(first),
-            // To vouch for the very transaction whose sync failed is no hole of the real server's.
-            Durability::Abandoned { first } if self.log.was_there_at_failure(zxid) => Lack::Cached(first),
-            Durability::Abandoned { first } => Lack::Abandoned(first),
+            // To vouch for the very transaction whose sync failed is no hole of the real server's; for one that was synced behind
+            // such a tail it is, also if a later sync failed since.
+            Durability::Abandoned { first, last } if last == zxid => Lack::Cached(first),
+            Durability::Abandoned { first, .. } => Lack::Abandoned(first),
             Durability::Absent => Lack::Missing(zxid),
         };
         if self.has_durable_snapshot(zxid, disk) {

@@ -70,6 +70,8 @@ pub(crate) enum Durability {
     Abandoned {
         /// The first that is not durable.
         first: Zxid,
+        /// The last: what comes behind it is durable.
+        last: Zxid,
     },
     /// It is not in the log.
     Absent,
@@ -341,7 +343,7 @@ impl TxnLog {
                     if entry.life != life {
                         inherited = inherited.or(Some(entry.zxid));
                     } else if it < self.failed {
-                        abandoned = abandoned.or(Some(entry.zxid));
+                        abandoned = Some((abandoned.map_or(entry.zxid, |(first, _)| first), entry.zxid));
                     } else {
                         return Durability::Cached { first: entry.zxid };
                     }
@@ -354,7 +356,7 @@ impl TxnLog {
             from = last + 1;
         }
         match (abandoned, inherited, unnamed) {
-            (Some(first), _, _) => Durability::Abandoned { first },
+            (Some((first, last)), _, _) => Durability::Abandoned { first, last },
             (None, Some(first), _) => Durability::Inherited { first },
             (None, None, Some(first)) => Durability::Unnamed { first },
             (None, None, None) => Durability::Durable,
@@ -500,13 +502,20 @@ pub(crate) mod tests {
         it.create("v/log.100000001");
         it.log("v/log.100000001", zxid(1, 1), 1);
         it.log.sync_failed();
-        assert_eq!(it.durability(zxid(1, 1)), Durability::Abandoned { first: zxid(1, 1) });
+        let abandoned = Durability::Abandoned { first: zxid(1, 1), last: zxid(1, 1) };
+        assert_eq!(it.durability(zxid(1, 1)), abandoned);
         it.create("v/log.100000002");
         it.log("v/log.100000002", zxid(1, 2), 1);
         assert_eq!(it.durability(zxid(1, 2)), Durability::Cached { first: zxid(1, 2) });
         it.sync("v/log.100000002");
-        assert_eq!(it.durability(zxid(1, 2)), Durability::Abandoned { first: zxid(1, 1) });
+        assert_eq!(it.durability(zxid(1, 2)), abandoned);
         assert!(it.log.was_there_at_failure(zxid(1, 1)) && !it.log.was_there_at_failure(zxid(1, 2)));
+        it.log.sync_failed();
+        assert_eq!(it.durability(zxid(1, 2)), abandoned, "what was synced before the next failure stays durable");
+        it.create("v/log.100000003");
+        it.log("v/log.100000003", zxid(1, 3), 1);
+        it.log.sync_failed();
+        assert_eq!(it.durability(zxid(1, 3)), Durability::Abandoned { first: zxid(1, 1), last: zxid(1, 3) });
     }
 
     #[test]

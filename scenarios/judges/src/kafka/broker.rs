@@ -94,6 +94,18 @@ impl KafkaOracle {
         moment.zip(last).is_some_and(|(moment, last)| last.moment.event > moment.event)
     }
 
+    /// A leader that goes on in the epoch of its earlier life writes anew what it lost: with the same offsets, in the same epoch.
+    pub(super) fn note_fork(&mut self, moment: Moment, at: PartitionAt, broker: BrokerAt, epoch: LeaderEpoch) {
+        let partition = &self.partitions[at];
+        let Some(first) = partition.appenders.get(&epoch) else { return };
+        let is_second_life = first.broker == broker && first.life != self.brokers[broker].life;
+        let loss = partition.replicas[broker].loss.as_ref();
+        let has_lost = loss.is_some_and(|loss| loss.left < loss.end && loss.moment.event > first.moment.event);
+        if is_second_life && has_lost && self.took_over_since(self.brokers[broker].ended) {
+            self.partition_mut(at).forked = Some(moment);
+        }
+    }
+
     /// A broker learnt that its session is over.
     pub fn broker_session_expired(&mut self, moment: Moment, broker: BrokerAt) {
         self.broker_mut(broker).expired = Some(moment);
@@ -294,14 +306,9 @@ impl KafkaOracle {
             Some(first) if (first.broker, first.life) == (broker, life) => {}
             // A controller that took over meanwhile has not seen the broker away, and lets it lead on.
             Some(first) if first.broker == broker && self.took_over_since(self.brokers[broker].ended) => {
+                self.note_fork(moment, at, broker, epoch);
                 let appender = Appender { broker, life, moment };
-                let partition = self.partition_mut(at);
-                partition.appenders.insert(epoch, appender);
-                // What it lost it writes anew, with the same offsets and the same epoch.
-                let loss = partition.replicas[broker].loss.as_ref();
-                if loss.is_some_and(|loss| loss.left < loss.end && loss.moment.event > first.moment.event) {
-                    partition.forked = Some(moment);
-                }
+                self.partition_mut(at).appenders.insert(epoch, appender);
                 self.relax_hole(Rule::OneAppender, LEADS_ON, moment);
             }
             Some(first) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::Findings;
+use kafkawire::LeaderEpoch;
 use machine::Ticket;
 use machine::disk::{Disk as _, FileId, PageCache, SyncTarget};
 
@@ -71,6 +72,14 @@ impl KafkaOracle {
             Some(_) => None,
             None => partition.uncommitted.get(&(entry.base, entry.epoch)).copied(),
         };
+        let is_uncommitted = committed.is_none();
+        if known.is_some_and(|(chain, _)| chain != entry.chain)
+            && matches!(partition.replicas[broker].role, ReplicaRole::Leader(_))
+        {
+            // The bytes are there before the broker says that it appended them.
+            self.note_fork(moment, at, broker, LeaderEpoch(entry.epoch));
+        }
+        let partition = &self.partitions[at];
         match known {
             Some((chain, _)) if chain == entry.chain => {}
             Some(_) if !partition.scrambled.is_empty() => self.relax_hole(Rule::LogMatching, CUT_UNDONE, moment),
@@ -94,7 +103,7 @@ impl KafkaOracle {
                     .detected(moment, format!("{} appends it", self.seating.name(broker)));
                 self.broken(Rule::LogMatching, story, findings);
             }
-            None if committed.is_none() => {
+            None if is_uncommitted => {
                 let key = (entry.base, entry.epoch);
                 self.partition_mut(at).uncommitted.insert(key, (entry.chain, moment));
             }

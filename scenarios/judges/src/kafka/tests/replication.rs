@@ -164,6 +164,28 @@ fn e09_fires_when_a_second_life_goes_on_in_the_epoch_of_the_first() {
 }
 
 #[test]
+fn l03_knows_that_hole_when_the_first_record_of_the_second_life_replaces_a_lost_one() {
+    let second_life = |is_taken_over: bool| {
+        let mut stage = Stage::led();
+        stage.append(0, true, 0, 0, "a");
+        stage.sync_log(0);
+        stage.append(0, true, 1, 0, "lost");
+        stage.lose_power(0);
+        stage.boot(0);
+        if is_taken_over {
+            stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+            stage.claim(1, session_of(1), 2);
+        }
+        stage.lead(0, 0);
+        stage.append(0, true, 1, 0, "another");
+        stage
+    };
+    assert_eq!(second_life(false).fired(), ["L03", "E09"]);
+    let stage = second_life(true);
+    assert_eq!((stage.fired(), stage.relaxed("L03")), (vec![], 1));
+}
+
+#[test]
 fn e12_fires_when_a_leader_lacks_what_nobody_was_promised() {
     let lost = |promised: bool| {
         let mut stage = Stage::led();

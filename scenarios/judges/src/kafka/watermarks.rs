@@ -207,6 +207,9 @@ impl KafkaOracle {
         overruled: Overruled,
     ) {
         let rule = Rule::CandidateComplete;
+        // A consumer of that leader reads it all the same, and commits what it has read.
+        let partition = self.partition_mut(at);
+        partition.committed_most = partition.committed_most.max(partition.replicas[leader].high_watermark);
         let (why, because) = match overruled {
             Overruled::Uncleanly(unclean) => {
                 (UNCLEAN_LOSS, (unclean, format!("another was elected though it was not in sync: {UNCLEAN}")))

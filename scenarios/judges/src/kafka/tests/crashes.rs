@@ -157,6 +157,7 @@ fn ex1_excuses_what_a_leader_commits_that_has_not_heard_of_an_unclean_election()
     assert_eq!((stage.fired(), stage.relaxed("E13")), (vec![], 2));
     let [excuse] = stage.oracle.excuses() else { panic!("one loss") };
     assert_eq!(excuse.headline, "b1 commits orders-0 from offset 2 on in epoch 0, which is over");
+    assert_eq!(stage.oracle.partitions[0].committed_most, 4, "a group may commit what it has read of it");
     // Nothing of it is expected of the new leader, who gives the offset to another record.
     stage.append(2, true, 2, 1, "c");
     stage.high_watermark(2, true, 1, 3);

@@ -40,6 +40,10 @@ pub(crate) struct BrokerShadow {
     pub(crate) epoch: Option<BrokerEpoch>,
     /// When it learnt that its session is over, until it is registered again.
     pub(crate) expired: Option<Moment>,
+    /// It takes requests: its controller's thread was started before.
+    pub(crate) serves: bool,
+    /// Why it does not register again, until its next session ends.
+    pub(crate) gave_up: Option<&'static str>,
     /// The epoch in which it believes to be controller.
     pub(crate) controls: Option<ControllerEpoch>,
     /// The highest controller epoch whose request this process applied.
@@ -84,6 +88,10 @@ impl BrokerShadow {
     }
 }
 
+/// Why a broker that runs need not be registered.
+pub(crate) const GAVE_UP: &str = "a broker found its registration in the hands of a session of its own whose answer it never got, and tries again only when its next session ends (known hole, kafka-broker.md §3.2 c)";
+const NOBODY_LISTENS: &str = "the session of a broker that started was over between its registration and the start of its controller, who alone registers it again (known hole, kafka-broker.md §3.1 steps 13 to 15)";
+
 /// Why a broker may apply a request to its earlier registration.
 const CHECKED_EARLY: &str = "a control request waited for a partition while its broker registered again: epochs are compared before the wait and not behind it (known hole, kafka-broker.md §4.15)";
 
@@ -106,9 +114,16 @@ impl KafkaOracle {
         }
     }
 
+    /// A broker takes requests from now on.
+    pub fn broker_serves(&mut self, broker: BrokerAt) {
+        self.broker_mut(broker).serves = true;
+    }
+
     /// A broker learnt that its session is over.
     pub fn broker_session_expired(&mut self, moment: Moment, broker: BrokerAt) {
-        self.broker_mut(broker).expired = Some(moment);
+        let shadow = self.broker_mut(broker);
+        shadow.expired = Some(moment);
+        shadow.gave_up = (shadow.registered_by.is_some() && !shadow.serves).then_some(NOBODY_LISTENS);
     }
 
     /// A broker believes that it is controller, or no longer.

@@ -7,6 +7,7 @@ use jute::{SessionId, Zxid};
 use kafkawire::znode::{PartitionState, TopicAssignment};
 use kafkawire::{BrokerId, ControllerEpoch, Topic, TopicPartition};
 
+use super::broker::GAVE_UP;
 use super::cluster::{BrokerAt, Brokers};
 use super::oracle::KafkaOracle;
 use super::partition::{PartitionAt, Unclean, ZkState};
@@ -395,6 +396,7 @@ impl KafkaOracle {
         shadow.epoch = Some(epoch);
         shadow.registered_by = Some(session);
         shadow.expired = None;
+        shadow.gave_up = None;
         shadow.session = Some(session);
     }
 
@@ -409,7 +411,11 @@ impl KafkaOracle {
     ) {
         self.tally.check(Rule::EphemeralRegistration);
         if self.brokers[broker].registered_by != Some(owner) || owner == session {
-            // That of an earlier life: the broker fails, as the real one does, and its supervisor tries again.
+            // That of an earlier life: the broker fails, as the real one does, and its supervisor tries again. Or that of a session
+            // between the one it was registered by and this one, which created it and ended before it was told so.
+            if self.brokers[broker].registered_by.is_some() {
+                Arc::make_mut(&mut self.brokers[broker]).gave_up = Some(GAVE_UP);
+            }
             return;
         }
         let name = self.seating.name(broker).to_owned();

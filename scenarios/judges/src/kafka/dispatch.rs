@@ -265,8 +265,8 @@ impl KafkaJudges {
                 oracle.records_served(moment, at, topic.as_str(), *partition, end.0, high_watermark.0, findings);
             }
             // Files, messages or ZooKeeper's history say it.
+            KafkaFact::Running { .. } => oracle.broker_serves(at),
             KafkaFact::Started { .. }
-            | KafkaFact::Running { .. }
             | KafkaFact::OwnRegistrationDeleted { .. }
             | KafkaFact::Stopping { .. }
             | KafkaFact::Stopped { .. }

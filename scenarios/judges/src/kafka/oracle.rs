@@ -12,7 +12,7 @@ use machine::disk::PageCache;
 
 use super::broker::BrokerShadow;
 use super::channel::Channels;
-use super::cluster::{BrokerAt, Cluster, Seating};
+use super::cluster::{BrokerAt, Brokers, Cluster, Seating};
 use super::consumers::Groups;
 use super::partition::{Partition, PartitionAt};
 use super::producers::Work;
@@ -284,6 +284,8 @@ impl KafkaOracle {
         for partition in Arc::make_mut(&mut self.partitions) {
             let partition = Arc::make_mut(partition);
             partition.zk = None;
+            partition.assignment.clear();
+            partition.assigned = Brokers::NONE;
         }
         Arc::make_mut(&mut self.groups).retell();
         for (moment, entry) in entries {

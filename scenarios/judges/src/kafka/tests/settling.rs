@@ -87,6 +87,53 @@ fn e25_comes_first() {
 }
 
 #[test]
+fn e25_knows_who_does_not_try_again() {
+    // The session in between created the znode, and ended before the broker was told so.
+    let mut stage = settled();
+    for broker in 0..3 {
+        stage.oracle.broker_serves(broker);
+    }
+    let moment = stage.moment(2);
+    stage.oracle.broker_session_expired(moment, 2);
+    stage.close_session(session_of(2));
+    assert_waits(unsettled(&mut stage), "E25 ephemeral-registration: b3 runs and is not registered");
+    stage.oracle.session_connected(HostId(2), session(0x302));
+    let moment = stage.moment(2);
+    stage.oracle.registration_refused(moment, 2, session(0x302), session(0x202), &mut stage.findings);
+    assert_eq!((stage.fired(), stage.relaxed("E25")), (Vec::new(), 0));
+    unsettled(&mut stage);
+    assert_eq!(stage.relaxed("E25"), 1);
+    // Its next session ends.
+    let moment = stage.moment(2);
+    stage.oracle.broker_session_expired(moment, 2);
+    assert_waits(unsettled(&mut stage), "E25 ephemeral-registration: b3 runs and is not registered");
+}
+
+#[test]
+fn e25_knows_that_nobody_listens_before_the_controller_is_started() {
+    let mut stage = settled();
+    let moment = stage.moment(2);
+    stage.oracle.broker_session_expired(moment, 2);
+    stage.close_session(session_of(2));
+    unsettled(&mut stage);
+    assert_eq!(stage.relaxed("E25"), 1);
+}
+
+#[test]
+fn clients_do_not_wait_for_a_topic_that_zookeeper_lost() {
+    let mut stage = settled();
+    stage.oracle.history_retold(std::iter::empty());
+    assert!(stage.oracle.partitions[0].assignment.is_empty() && stage.oracle.partitions[0].zk.is_none());
+    for broker in 0..3 {
+        stage.register(broker, session_of(broker));
+        stage.oracle.controls(broker, None);
+    }
+    stage.claim(0, session_of(0), 1);
+    assert_eq!(unsettled(&mut stage), None);
+    assert_eq!(stage.relaxed("V08"), 1);
+}
+
+#[test]
 fn v04_wants_the_one_controller_that_zookeeper_names() {
     let mut stage = settled();
     stage.oracle.controls(2, Some(ControllerEpoch(1)));

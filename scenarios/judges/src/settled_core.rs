@@ -46,6 +46,7 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
         };
         rest.push((voter, how));
     }
+    silence_the_unheard(&mut rest);
     if let Some(kafka) = kafka {
         let dispensable: Vec<HostId> = kafka.dispensable();
         if !dispensable.is_empty() && draw.chance(1, 2) {
@@ -64,6 +65,20 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
     rest.sort_unstable();
     let members = everybody.iter().copied().filter(|host| rest.iter().all(|(other, _)| other != host)).collect();
     Core { name, members, rest }
+}
+
+/// One that goes on as it is hears who is cut off from the core, and tells the core of it: it would elect who cannot lead it, again and
+/// again, and real elections have nothing against that either (there is no pre-vote).
+fn silence_the_unheard(rest: &mut [(HostId, Brokenness)]) {
+    if rest.iter().all(|(_, how)| *how != Brokenness::AsItIs) {
+        return;
+    }
+    for (_, how) in rest {
+        *how = match *how {
+            Brokenness::Cut | Brokenness::Mute => Brokenness::Down,
+            same @ (Brokenness::AsItIs | Brokenness::Down | Brokenness::Paused) => same,
+        };
+    }
 }
 
 /// Why nobody can promise that a core gets on; none if it must.
@@ -168,5 +183,23 @@ impl Oracle {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_tells_a_core_of_a_candidate_that_it_does_not_hear() {
+        let silenced = |hows: [Brokenness; 2]| {
+            let mut rest = [(HostId(3), hows[0]), (HostId(4), hows[1])];
+            silence_the_unheard(&mut rest);
+            rest.map(|(_, how)| how)
+        };
+        for unheard in [Brokenness::Cut, Brokenness::Mute] {
+            assert_eq!(silenced([unheard, Brokenness::AsItIs]), [Brokenness::Down, Brokenness::AsItIs]);
+            assert_eq!(silenced([unheard, Brokenness::Paused]), [unheard, Brokenness::Paused]);
+        }
     }
 }

@@ -11,7 +11,7 @@ use jute::{DecodeError, Zxid};
 use machine::disk::{Disk, DiskError, FileId};
 use thiserror::Error;
 
-use super::layout::log_files;
+use super::layout::{log_files, snapshot_files};
 use super::recovery::newest_snapshot_bytes;
 use super::txn_log::{END_OF_ENTRY, HEADER_BYTES, MAGIC};
 use crate::config::ServerConfig;
@@ -123,6 +123,8 @@ pub struct LogReader {
     gapless_from: Option<Zxid>,
     /// The counter with which an epoch must begin, if that was asked for.
     first_counter: Option<u32>,
+    /// The zxids of snapshots that lie in a gap if the log passes over them.
+    snapshots: Vec<Zxid>,
     last: Option<Zxid>,
     torn: u32,
 }
@@ -163,11 +165,16 @@ impl LogReader {
     /// error only if it is not wholly before `zxid`.
     ///
     /// An epoch that does not begin with its first transaction is a gap as well: a SNAP was loaded over it, and what stands
-    /// before it may never have been committed (ZOOKEEPER-2846; the real server sends it to its learners).
+    /// before it may never have been committed (ZOOKEEPER-2846; the real server sends it to its learners). So is one that is passed
+    /// over and has a snapshot: a whole epoch, of which the log alone does not tell, was loaded by SNAP.
     #[must_use]
     pub fn around(disk: &dyn Disk, config: &ServerConfig, zxid: Zxid) -> Self {
-        let first_counter = config.initial_zxid.unwrap_or(0) + 1;
-        Self { gapless_from: Some(zxid), first_counter: Some(first_counter), ..Self::open(disk, config, zxid) }
+        Self {
+            gapless_from: Some(zxid),
+            first_counter: Some(config.initial_zxid.unwrap_or(0) + 1),
+            snapshots: snapshot_files(disk, &config.data_dir).into_iter().map(|(zxid, _)| zxid).collect(),
+            ..Self::open(disk, config, zxid)
+        }
     }
 
     /// Opens the logs at the beginning of the newest file whose name is below `zxid`, and lets gaps be.
@@ -183,6 +190,7 @@ impl LogReader {
             skip_below: Zxid::ZERO,
             gapless_from: None,
             first_counter: None,
+            snapshots: Vec::new(),
             last: None,
             torn: 0,
         }
@@ -264,7 +272,8 @@ impl LogReader {
 
     fn continues(&self, last: Zxid, next: Zxid) -> bool {
         let begins_well = self.first_counter.is_none_or(|first| next.counter() == first);
-        follows(last, next) && (next.epoch() == last.epoch() || begins_well)
+        let is_loaded_over = self.snapshots.iter().any(|&it| last < it && it < next && !it.is_epoch_start());
+        follows(last, next) && (next.epoch() == last.epoch() || begins_well) && !is_loaded_over
     }
 
     /// Opens the next file; false if there is none. An empty last one is removed: a crash fell between its creation and its

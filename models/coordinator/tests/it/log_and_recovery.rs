@@ -401,3 +401,25 @@ fn a_log_that_a_snap_was_loaded_over_is_no_diff() {
         "172 transactions of epoch 2 were never in this log"
     );
 }
+
+/// Found by a swarm: `swarm-ensemble`, seed 2439. A server that was cut off is brought up to date by SNAP over an epoch of which it has
+/// no transaction, logs the first of the next epoch, leads, and reads its log to a server that lags.
+#[test]
+fn a_log_that_a_snap_was_loaded_over_by_a_whole_epoch_is_no_diff() {
+    let read = |snapshot: Option<Zxid>| {
+        let mut host = Host::member();
+        logged(&mut host, 1, [1, 2, 3]);
+        logged(&mut host, 3, [1, 2]);
+        if let Some(zxid) = snapshot {
+            host.disk.create(&format!("{}/snapshot.{zxid:x}", host.config.data_dir)).unwrap();
+        }
+        let mut log = LogReader::around(&host.disk, &host.config, zxid(1, 2));
+        while log.next(&mut host.disk)?.is_some() {}
+        Ok::<(), LogError>(())
+    };
+    assert_eq!(read(None), Ok(()), "an epoch in which nothing was committed");
+    assert!(matches!(read(Some(zxid(2, 1))), Err(LogError::Gap { .. })), "the snapshot has a transaction of epoch 2");
+    for harmless in [zxid(1, 2), zxid(1, 3), zxid(3, 0), zxid(3, 1)] {
+        assert_eq!(read(Some(harmless)), Ok(()), "{harmless}");
+    }
+}

@@ -131,6 +131,24 @@ fn seeds_that_once_failed_hold() {
         ("swarm-cluster", 305),
         // coordinator: leader_is_not_dialled_again_by_who_slept_through_the_time_for_it
         ("swarm-cluster", 306),
+        // judges: l03_knows_that_hole_when_the_first_record_of_the_second_life_replaces_a_lost_one
+        ("swarm-cluster", 47),
+        // judges: tail_whose_sync_failed_is_told_apart_from_what_comes_behind
+        ("swarm-cluster", 121),
+        ("swarm-ensemble", 4005),
+        // judges: e25_knows_who_does_not_try_again, e25_knows_that_nobody_listens_before_the_controller_is_started
+        ("swarm-cluster", 252),
+        ("swarm-cluster", 1405),
+        // judges: ex1_excuses_what_a_leader_commits_that_has_not_heard_of_an_unclean_election
+        ("swarm-cluster", 1083),
+        // judges: clients_do_not_wait_for_a_topic_that_zookeeper_lost
+        ("swarm-cluster", 1121),
+        // the patience of the catalogue's swarms: ten turns of the longest interval between notifications
+        ("swarm-ensemble", 786),
+        // coordinator: a_log_that_a_snap_was_loaded_over_by_a_whole_epoch_is_no_diff
+        ("swarm-ensemble", 2439),
+        // judges: nobody_tells_a_core_of_a_candidate_that_it_does_not_hear
+        ("swarm-ensemble", 4688),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

@@ -1,6 +1,7 @@
 //! A server's static configuration: what `zoo.cfg` and `myid` say, and what the testbed adds.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use jute::Sid;
 use machine::{Address, HostId, Port, Span};
@@ -19,6 +20,20 @@ pub struct Member {
     pub election_port: Port,
     /// Where it accepts clients.
     pub client_port: Port,
+}
+
+/// Whose habits a server has where releases differ (the reference tags what was seen of 3.8.0 `[R38]`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Release {
+    /// 3.8.0: events carry no zxid and are told to whoever watches, a connection watches a path in one mode only (ZOOKEEPER-4466), a
+    /// create2 in a multi is answered by its path alone, no ACL names an IPv6 address, and a top-level check is a write
+    /// (ZOOKEEPER-2623).
+    #[serde(rename = "3.8.0")]
+    V3_8_0,
+    /// 3.9.5.
+    #[default]
+    #[serde(rename = "3.9.5")]
+    V3_9_5,
 }
 
 /// What CPU work costs, per step, on the lane that does it. Zero by default: only the order of steps matters then.
@@ -129,6 +144,27 @@ pub struct ServerConfig {
     pub max_read_batch_size: Option<usize>,
     /// `commitProcessor.maxCommitBatchSize`.
     pub max_commit_batch_size: usize,
+    /// `extendedTypesEnabled`: whether there are TTL znodes.
+    pub extended_types_enabled: bool,
+    /// `znode.container.checkIntervalMs`: how often empty containers and TTL znodes are looked for.
+    pub container_check_interval: Span,
+    /// `znode.container.maxPerMinute`.
+    pub container_max_per_minute: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container may wait for its first child; none is for ever.
+    pub container_max_never_used: Option<Span>,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
+    /// `skipACL`: nobody is asked who he is.
+    pub skip_acl: bool,
+    /// `DigestAuthenticationProvider.superDigest`: `user:digest` of who may do everything.
+    pub super_digest: Option<String>,
+    /// `enforce.auth.schemes` with `enforce.auth.enabled`: a connection without an identity of one of these is not served; none is
+    /// off.
+    pub enforced_auth: Option<Vec<String>>,
+    /// The IP addresses of hosts that have another than the testbed gives them: see [`ServerConfig::address_of`].
+    pub addresses: BTreeMap<HostId, IpAddr>,
+    /// Whose habits it has.
+    pub release: Release,
     /// `testingonly.initialZxid`: the counter a new leader starts from.
     pub initial_zxid: Option<u32>,
     /// How many nodes one step of the snapshot thread serialises: what makes a snapshot fuzzy.
@@ -193,6 +229,16 @@ impl ServerConfig {
             sessionless_cnxn_timeout: Span::secs(10),
             max_read_batch_size: None,
             max_commit_batch_size: 1,
+            extended_types_enabled: false,
+            container_check_interval: Span::secs(60),
+            container_max_per_minute: 10_000,
+            container_max_never_used: None,
+            enforce_quota: false,
+            skip_acl: false,
+            super_digest: None,
+            enforced_auth: None,
+            addresses: BTreeMap::new(),
+            release: Release::default(),
             initial_zxid: None,
             snapshot_chunk_nodes: 64,
             costs: Costs::default(),
@@ -217,6 +263,15 @@ impl ServerConfig {
         assert_eq!(members.len(), hosts.len(), "a server id fits a byte");
         assert!(members.contains_key(&myid), "myid must be in the server list");
         Self { myid, members, ..Self::standalone() }
+    }
+
+    /// The IP address of a host, as ACLs know its clients: unless it is named, 10.0.0.0 and the host's number plus one.
+    #[must_use]
+    pub fn address_of(&self, host: HostId) -> IpAddr {
+        self.addresses
+            .get(&host)
+            .copied()
+            .unwrap_or_else(|| Ipv4Addr::from_bits(0x0a00_0001 + host.0).into())
     }
 
     /// Whether this server is one of an ensemble (`isDistributed`).

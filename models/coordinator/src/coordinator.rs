@@ -210,7 +210,7 @@ impl Coordinator {
     }
 
     fn on_woken(&mut self, io: &mut Io<'_, Self>) {
-        self.server.on_woken(io);
+        self.server.on_woken(&self.db, io);
         if let Some(election) = &mut self.election {
             election.on_woken(io);
         }

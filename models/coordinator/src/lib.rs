@@ -35,7 +35,7 @@ pub mod watch;
 pub mod work;
 pub mod zab;
 
-pub use config::{Costs, Member, ServerConfig};
+pub use config::{Costs, Member, Release, ServerConfig};
 pub use coordinator::Coordinator;
 pub use database::{Applied, CommittedLog, Database, ZxidDigest, follows};
 pub use defect::{Defect, Defects};

@@ -23,9 +23,11 @@ mod change;
 mod commit;
 mod connect;
 mod connection;
+mod containers;
 mod delivery;
 mod expiry_queue;
 mod finish;
+mod identity;
 mod ingress;
 mod prep;
 mod prep_txn;
@@ -39,12 +41,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jute::data::Id;
 use jute::op::OpCode;
 use jute::{SessionId, Sid, Xid, Zxid};
 use machine::disk::DiskError;
 use machine::{Digest, EndId, HostId, Instant, Io, Ticket, WallMillis};
 
-use crate::config::ServerConfig;
+use crate::config::{Release, ServerConfig};
 use crate::store::TxnLog;
 use crate::tree::TreeEvent;
 use crate::watch::WatchTable;
@@ -52,11 +55,14 @@ use crate::{Coordinator, CoordinatorMark, Database, Fact, work};
 
 use commit::CommitProcessor;
 use connection::Connections;
+use containers::ContainerManager;
 use expiry_queue::ExpiryQueue;
 use prep::Prep;
 use session_tracker::{SessionTracker, Tracking};
 use snapshot::SnapshotThread;
 use sync::SyncProcessor;
+
+use request::nobody;
 
 pub use request::{Ask, Owner, Proposal, Request, is_forwarded};
 
@@ -96,6 +102,8 @@ pub enum ServerEvent {
         op: OpCode,
         /// Its record.
         body: Bytes,
+        /// Who the client is.
+        ids: Arc<[Id]>,
     },
     /// Leader: propose it (§3.7). The server keeps the request until [`Server::commit`].
     Propose(Arc<Proposal>),
@@ -201,6 +209,7 @@ pub struct Server {
     revalidating: BTreeMap<SessionId, EndId>,
     /// Requests of this server's own clients that are not answered.
     in_process: usize,
+    containers: ContainerManager,
     snapshot: Option<SnapshotThread>,
     snapshot_scheduled: bool,
     /// Events that watches are told of late, with their txns; always empty but for a mutant.
@@ -221,7 +230,7 @@ impl Server {
             closing: false,
             connections: Connections::default(),
             connection_expiry: ExpiryQueue::new(config.sessionless_cnxn_timeout, now),
-            watches: WatchTable::default(),
+            watches: WatchTable::new(config.release == Release::V3_8_0),
             tracking: Tracking::Touching(BTreeMap::new()),
             expired: Vec::new(),
             next_session: SessionId::ZERO,
@@ -233,6 +242,7 @@ impl Server {
             pending_syncs: VecDeque::new(),
             revalidating: BTreeMap::new(),
             in_process: 0,
+            containers: ContainerManager::new(config.container_check_interval, now),
             snapshot: None,
             snapshot_scheduled: false,
             late_watches: Vec::new(),
@@ -282,6 +292,8 @@ impl Server {
         let match_syncs = serving == Serving::Follower;
         self.commit = CommitProcessor::new(match_syncs, config.max_read_batch_size, config.max_commit_batch_size);
         self.commit_scheduled = false;
+        self.containers = ContainerManager::new(config.container_check_interval, now);
+        self.note_reapable(stores.db, now);
     }
 
     /// Ends a role (§2.1): clients are cut off, what is queued before the log is dropped, what is queued for it is logged. The
@@ -297,6 +309,7 @@ impl Server {
         }
         self.watches.clear();
         self.late_watches.clear();
+        self.containers = ContainerManager::new(self.config.container_check_interval, io.now());
         self.tracking = Tracking::Touching(BTreeMap::new());
         self.prep.queue.clear();
         self.prep.dead = true;
@@ -379,8 +392,11 @@ impl Server {
     }
 
     /// Time has passed.
-    pub fn on_woken(&mut self, io: &mut Io<'_, Coordinator>) {
+    pub fn on_woken(&mut self, db: &Database, io: &mut Io<'_, Coordinator>) {
         self.on_poll_timeout(io);
+        if self.containers.next_due().is_some_and(|due| due <= io.now()) {
+            self.reap(db, io);
+        }
         if self.next_expiry().is_some_and(|due| due <= io.now()) {
             self.expire_connections(io);
             self.expire_sessions(io);
@@ -390,7 +406,7 @@ impl Server {
     /// When it next wants to be woken.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        [self.next_expiry(), self.sync.next_wake()].into_iter().flatten().min()
+        [self.next_expiry(), self.sync.next_wake(), self.containers.next_due()].into_iter().flatten().min()
     }
 
     fn next_expiry(&self) -> Option<Instant> {
@@ -434,7 +450,7 @@ impl Server {
     fn on_expire_turn(&mut self, io: &mut Io<'_, Coordinator>) {
         for session in std::mem::take(&mut self.expired) {
             let ask = Ask::Client(jute::client::Request::CloseSession);
-            self.submit(Request::detached(session, Xid::ZERO, ask, Owner::Me), io);
+            self.submit(Request::detached(session, Xid::ZERO, ask, Owner::Me, nobody()), io);
         }
     }
 

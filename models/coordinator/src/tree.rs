@@ -6,16 +6,18 @@
 //!
 //! The digest of the tree is kept up to date node by node (§5.10): a transaction costs what it touches.
 //!
-//! Simplified: quotas are not kept (§5.9), access control lists are carried and never enforced (§6), and nothing reaps
-//! containers and TTL znodes (§5.12); their transactions in a log are applied all the same.
+//! Who may do what (§6) and what exceeds a quota is not asked here either: a transaction was let through. Containers and TTL znodes
+//! are indexed, for whoever reaps them (§5.12).
 
 mod acl_cache;
 mod apply;
 mod digest;
 mod event;
 mod node;
+mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ pub use apply::OpResult;
 pub use digest::{DIGEST_VERSION, is_digested, node_digest};
 pub use event::{Change, TreeEvent};
 pub use node::{Node, PersistedNode};
+pub use quota::{NoStatsTrack, StatsTrack};
 
 /// The znode of the system's own.
 pub const ZOOKEEPER: &str = "/zookeeper";
@@ -42,6 +45,12 @@ pub struct DataTree {
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// Paths of plain ephemerals by session; no session has an empty set.
     ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
+    /// Paths of containers.
+    containers: BTreeSet<Arc<str>>,
+    /// Paths of TTL znodes.
+    ttls: BTreeSet<Arc<str>>,
+    /// Paths with a quota.
+    quotas: BTreeSet<Arc<str>>,
     acls: AclCache,
     digest: u64,
     /// A mutant: the end of a session leaves one of its ephemerals.
@@ -81,6 +90,9 @@ impl DataTree {
         Self {
             nodes: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            containers: BTreeSet::new(),
+            ttls: BTreeSet::new(),
+            quotas: BTreeSet::new(),
             acls: AclCache::default(),
             digest: 0,
             close_leaves_ephemeral: false,
@@ -118,6 +130,7 @@ impl DataTree {
             let stat = StatPersisted { aversion: Version::new(-1), ..StatPersisted::default() };
             tree.link(CONFIG.into(), Node::new(Buffer::new(Bytes::new()), acl, stat));
         }
+        tree.find_quotas();
         Ok(tree)
     }
 
@@ -137,8 +150,38 @@ impl DataTree {
     ///
     /// Empty for a znode of a fuzzy snapshot whose list is not known before replay has set it again.
     #[must_use]
-    pub fn acl(&self, path: &str) -> Option<Vec<Acl>> {
+    pub fn acl(&self, path: &str) -> Option<&Arc<[Acl]>> {
         self.node(path).map(|node| self.acls.list(node.acl()))
+    }
+
+    /// Returns the paths of containers, sorted.
+    pub fn containers(&self) -> impl Iterator<Item = &str> {
+        self.containers.iter().map(AsRef::as_ref)
+    }
+
+    /// Returns the paths of TTL znodes, sorted.
+    pub fn ttls(&self) -> impl Iterator<Item = &str> {
+        self.ttls.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether there is anything that goes by itself once it is empty.
+    #[must_use]
+    pub fn has_reapable(&self) -> bool {
+        !self.containers.is_empty() || !self.ttls.is_empty()
+    }
+
+    /// Number of znodes below a path.
+    #[must_use]
+    pub fn descendants(&self, path: &str) -> usize {
+        self.below(path).count()
+    }
+
+    /// The znodes below a path, sorted.
+    fn below(&self, path: &str) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+        let below = format!("{}/", key(path));
+        let from = self.nodes.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded));
+        let nodes = from.map(|(path, node)| (path, node.as_ref()));
+        nodes.take_while(move |(path, _)| path.starts_with(&below))
     }
 
     /// Returns the paths of a session's ephemerals, sorted.
@@ -195,10 +238,17 @@ impl DataTree {
                 let parent = self.nodes.get(parent).unwrap_or_else(|| panic!("{path:?} has no parent"));
                 assert!(parent.children.contains(name_of(path)), "{path:?} is no child of its parent");
             }
-            if let EphemeralOwner::Session(session) = node.owner() {
-                ephemerals.entry(session).or_default().insert(Arc::clone(path));
+            match node.owner() {
+                EphemeralOwner::Session(session) => {
+                    ephemerals.entry(session).or_default().insert(Arc::clone(path));
+                }
+                EphemeralOwner::Container => assert!(self.containers.contains(path), "{path:?} is in no index"),
+                EphemeralOwner::Ttl { .. } => assert!(self.ttls.contains(path), "{path:?} is in no index"),
+                EphemeralOwner::Nobody => {}
             }
         }
+        let reapable = self.containers.iter().chain(&self.ttls);
+        assert!(reapable.clone().all(|path| self.nodes.contains_key(path)), "an index names a znode that is gone");
         assert_eq!(children + 1, self.nodes.len(), "a child is listed that does not exist");
         assert_eq!(self.digest, digest, "the kept digest of the tree is stale");
         assert_eq!(self.ephemerals, ephemerals, "the index of ephemerals contradicts the znodes");
@@ -211,8 +261,17 @@ impl DataTree {
         {
             Arc::make_mut(parent).children.insert(name_of(&path).into());
         }
-        if let EphemeralOwner::Session(session) = node.owner() {
-            self.ephemerals.entry(session).or_default().insert(Arc::clone(&path));
+        match node.owner() {
+            EphemeralOwner::Session(session) => {
+                self.ephemerals.entry(session).or_default().insert(Arc::clone(&path));
+            }
+            EphemeralOwner::Container => {
+                self.containers.insert(Arc::clone(&path));
+            }
+            EphemeralOwner::Ttl { .. } => {
+                self.ttls.insert(Arc::clone(&path));
+            }
+            EphemeralOwner::Nobody => {}
         }
         node.digest = node_digest(&path, node.data(), node.stat());
         self.digest = self.digest.wrapping_add(node.digest);
@@ -225,13 +284,22 @@ impl DataTree {
         let (path, node) = self.nodes.remove_entry(path)?;
         self.digest = self.digest.wrapping_sub(node.digest);
         self.acls.release(node.acl());
-        if let EphemeralOwner::Session(session) = node.owner()
-            && let Some(paths) = self.ephemerals.get_mut(&session)
-        {
-            paths.remove(&path);
-            if paths.is_empty() {
-                self.ephemerals.remove(&session);
+        match node.owner() {
+            EphemeralOwner::Session(session) => {
+                if let Some(paths) = self.ephemerals.get_mut(&session) {
+                    paths.remove(&path);
+                    if paths.is_empty() {
+                        self.ephemerals.remove(&session);
+                    }
+                }
             }
+            EphemeralOwner::Container => {
+                self.containers.remove(&path);
+            }
+            EphemeralOwner::Ttl { .. } => {
+                self.ttls.remove(&path);
+            }
+            EphemeralOwner::Nobody => {}
         }
         Some(node)
     }

@@ -14,7 +14,7 @@ mod response;
 
 pub use multi::{MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, MultiResponse, OpResult};
 pub use record::*;
-pub use request::{ClientFrame, Request};
+pub use request::{ClientFrame, Request, refusal_of_malformed};
 pub use response::{Response, ServerFrame};
 
 pub use crate::packet::ClientPacket;

@@ -402,7 +402,6 @@ impl TxnEntry {
 
 impl Serialize for TxnEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert!(self.txn.is_whole(), "a check stands in a multi only");
         let mut tuple = serializer.serialize_tuple(4)?;
         tuple.serialize_element(&self.header)?;
         tuple.serialize_element(&self.txn.op())?;

@@ -131,7 +131,7 @@ impl Bench {
         let until = self.now + span;
         while let Some(wake) = self.server.next_wake().filter(|&wake| wake <= until) {
             self.now = self.now.max(wake);
-            self.step(|server, _, io| server.on_woken(io));
+            self.step(|server, stores, io| server.on_woken(stores.db, io));
             assert!(self.server.next_wake().is_none_or(|next| next > self.now), "nothing is due after a wake");
             self.settle();
         }
@@ -402,14 +402,21 @@ fn follower_forwards_writes_and_answers_with_their_commit() {
     bench.connect(CLIENT, SessionId::ZERO);
     bench.settle();
     let events = bench.events();
-    let [ServerEvent::Forward { session, cxid: Xid::ZERO, op: OpCode::CreateSession, body }] = &events[..] else {
+    let [ServerEvent::Forward { session, cxid: Xid::ZERO, op: OpCode::CreateSession, body, .. }] = &events[..] else {
         panic!("a createSession, not {events:?}")
     };
     assert_eq!(body.as_ref(), 6_000_i32.to_be_bytes());
     // The leader proposes it, this server logs it, then the leader commits.
     let mut leader = Bench::new(LEADER);
     let submit = |leader: &mut Bench, session, cxid, op, body: &bytes::Bytes| {
-        assert!(leader.step(|server, _, io| server.submit_from_learner(LEARNER, session, cxid, op, body, io)));
+        assert!(leader.step(|server, _, io| server.submit_from_learner(
+            LEARNER,
+            session,
+            cxid,
+            op,
+            (body, Vec::new()),
+            io
+        )));
         leader.settle();
         proposals(&leader.commit_all()).remove(0)
     };
@@ -432,7 +439,9 @@ fn follower_forwards_writes_and_answers_with_their_commit() {
     bench.settle();
     assert!(bench.replies().is_empty(), "a read behind a write waits for it");
     let events = bench.events();
-    let [ServerEvent::Forward { session, cxid, op: OpCode::Create, body }] = &events[..] else { panic!("{events:?}") };
+    let [ServerEvent::Forward { session, cxid, op: OpCode::Create, body, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
     let proposal = submit(&mut leader, *session, *cxid, OpCode::Create, body);
     deliver(&mut bench, proposal);
     assert_eq!(bench.replies(), [(CLIENT, 1, 2, ErrorCode::Ok), (CLIENT, 2, 2, ErrorCode::Ok)]);
@@ -464,7 +473,9 @@ fn leader_sends_a_learners_sync_behind_what_was_prepared() {
     bench.events();
     bench.request(CLIENT, 1, persistent("/a"));
     let body = sync().encode();
-    bench.step(|server, _, io| server.submit_from_learner(LEARNER, session, Xid::new(9), OpCode::Sync, &body, io));
+    bench.step(|server, _, io| {
+        server.submit_from_learner(LEARNER, session, Xid::new(9), OpCode::Sync, (&body, Vec::new()), io)
+    });
     bench.settle();
     let events = bench.events();
     assert!(matches!(&events[..2], [ServerEvent::Propose(_), ServerEvent::LeaderSync { learner: LEARNER, .. }]));
@@ -473,7 +484,7 @@ fn leader_sends_a_learners_sync_behind_what_was_prepared() {
         session,
         Xid::new(9),
         OpCode::Ping,
-        &body,
+        (&body, Vec::new()),
         io
     )));
 }
@@ -602,7 +613,14 @@ fn create_behind_close(defects: impl FnOnce(&mut ServerConfig)) -> (Bench, Sessi
     let mut bench = Bench::with(LEADER, defects);
     let session = bench.session(CLIENT);
     bench.step(|server, _, io| {
-        server.submit_from_learner(LEARNER, session, Xid::new(3), OpCode::CloseSession, &bytes::Bytes::new(), io)
+        server.submit_from_learner(
+            LEARNER,
+            session,
+            Xid::new(3),
+            OpCode::CloseSession,
+            (&bytes::Bytes::new(), Vec::new()),
+            io,
+        )
     });
     bench.request(CLIENT, 1, create("/late", CreateMode::Ephemeral));
     bench.turns();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use jute::data::StatPersisted;
+use jute::data::{Acl, StatPersisted};
 use jute::op::ErrorCode;
 use jute::{Buffer, SessionId, Zxid, path};
 
@@ -22,6 +22,8 @@ pub(super) struct FutureNode {
     pub(super) children: usize,
     /// Its data.
     pub(super) data: Buffer,
+    /// Its access control list.
+    pub(super) acl: Arc<[Acl]>,
     /// Its part of the tree's digest.
     digest: u64,
 }
@@ -74,8 +76,9 @@ impl OutstandingChanges {
         }
         let node = db.tree().node(path).ok_or(ErrorCode::NoNode)?;
         let (data, stat) = (node.data().clone(), *node.stat());
+        let acl = Arc::clone(db.tree().acls().list(node.acl()));
         let digest = self.digest_of(path, &data, &stat);
-        Ok(Arc::new(FutureNode { stat, children: node.child_count(), data, digest }))
+        Ok(Arc::new(FutureNode { stat, children: node.child_count(), data, acl, digest }))
     }
 
     /// The tree's digest once everything outstanding is applied.
@@ -90,8 +93,14 @@ impl OutstandingChanges {
     }
 
     /// Notes that a txn creates a node.
-    pub(super) fn create(&mut self, zxid: Zxid, path: &str, stat: StatPersisted, data: Buffer, db: &Database) {
-        self.update(zxid, path, FutureNode { stat, children: 0, data, digest: 0 }, db);
+    pub(super) fn create(
+        &mut self,
+        zxid: Zxid,
+        path: &str,
+        (stat, data, acl): (StatPersisted, Buffer, Arc<[Acl]>),
+        db: &Database,
+    ) {
+        self.update(zxid, path, FutureNode { stat, children: 0, data, acl, digest: 0 }, db);
     }
 
     /// Notes that a txn deletes a node.

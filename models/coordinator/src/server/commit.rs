@@ -203,14 +203,14 @@ mod tests {
     use jute::Version;
     use jute::client::{DeleteRequest, GetDataRequest, SyncRequest};
 
-    use super::super::request::{Ask, Owner};
+    use super::super::request::{Ask, Owner, nobody};
     use super::*;
 
     const A: SessionId = SessionId::new(0xa);
     const B: SessionId = SessionId::new(0xb);
 
     fn request(session: SessionId, cxid: i32, ask: jute::client::Request) -> Request {
-        Request::detached(session, Xid::new(cxid), Ask::Client(ask), Owner::Me)
+        Request::detached(session, Xid::new(cxid), Ask::Client(ask), Owner::Me, nobody())
     }
 
     fn write(session: SessionId, cxid: i32) -> Request {

@@ -6,7 +6,7 @@ use jute::{Buffer, SessionId, Xid};
 use machine::{EndId, Io};
 
 use super::connection::Phase;
-use super::request::{Ask, Owner, Request};
+use super::request::{Ask, Owner, Request, nobody};
 use super::session_tracker::{Tracking, span_of_ms};
 use super::{Server, ServerEvent, Serving, Stores};
 use crate::defect::Defect;
@@ -56,7 +56,8 @@ impl Server {
         self.connections.bind(end, session);
         let touched = self.tracking.touch(session, timeout_ms, io.now());
         assert!(touched, "a session that was just minted is not closing");
-        self.submit_of_client(Request::of_client(end, session, Xid::ZERO, Ask::CreateSession { timeout_ms }), io);
+        let ask = Ask::CreateSession { timeout_ms };
+        self.submit_of_client(Request::of_client(end, session, Xid::ZERO, ask, nobody()), io);
     }
 
     fn reopen_session(

@@ -1,9 +1,11 @@
 //! The table of client connections (zookeeper.md §4.3, §7.3; `NIOServerCnxn` and its factory).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use jute::SessionId;
 use jute::client::ClientFrame;
+use jute::data::Id;
 use machine::{EndId, HostId};
 
 /// How far a connection is.
@@ -21,6 +23,8 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) peer: HostId,
+    /// Who it is: its address, and what it has proved.
+    pub(super) ids: Arc<[Id]>,
     pub(super) phase: Phase,
     /// The session, from the ConnectRequest on.
     pub(super) session: SessionId,
@@ -52,9 +56,10 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn insert(&mut self, end: EndId, peer: HostId) {
+    pub(super) fn insert(&mut self, end: EndId, peer: HostId, address: Id) {
         let connection = Connection {
             peer,
+            ids: Arc::new([address]),
             phase: Phase::Fresh,
             session: SessionId::ZERO,
             timeout_ms: 0,
@@ -77,6 +82,11 @@ impl Connections {
 
     pub(super) fn get_mut(&mut self, end: EndId) -> Option<&mut Connection> {
         self.by_end.get_mut(&end)
+    }
+
+    /// Who a connection is; nobody if it is gone.
+    pub(super) fn ids(&self, end: EndId) -> Arc<[Id]> {
+        self.get(end).map_or_else(super::nobody, |connection| Arc::clone(&connection.ids))
     }
 
     /// Forgets a connection.

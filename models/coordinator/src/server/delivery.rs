@@ -1,14 +1,16 @@
 //! Watch events on their way to clients (zookeeper.md §8.3–8.5).
 
 use jute::Zxid;
-use jute::client::{ClientPacket, ServerFrame, SetWatchesRequest, WatcherEvent};
-use jute::op::{EventType, KeeperState};
+use jute::client::{ClientPacket, ServerFrame, SetWatches2Request, WatcherEvent};
+use jute::data::perms;
+use jute::op::{AddWatchMode, EventType, KeeperState};
 use machine::{EndId, Io};
 
-use super::Server;
+use super::{Server, acl};
+use crate::config::Release;
 use crate::defect::Defect;
 use crate::tree::{DataTree, TreeEvent};
-use crate::watch::WatchKind;
+use crate::watch::{Fired, WatchKind};
 use crate::{Coordinator, CoordinatorMark, Fact};
 
 impl Server {
@@ -16,9 +18,19 @@ impl Server {
     pub(super) fn fire_watches(&mut self, events: &[TreeEvent], zxid: Zxid, io: &mut Io<'_, Coordinator>) {
         for event in events {
             for fired in self.watches.trigger(event) {
-                self.send_event(fired.end, fired.event, &fired.path, Some(zxid), io);
+                if self.may_see(&fired) {
+                    // Before 3.9 nobody was told of the txn.
+                    let zxid = Some(zxid).filter(|_| self.config.release != Release::V3_8_0);
+                    self.send_event(fired.end, fired.event, &fired.path, zxid, io);
+                }
             }
         }
+    }
+
+    /// Who may not read a znode is not told of it either (CVE-2024-23944, since 3.8.4).
+    fn may_see(&self, fired: &Fired) -> bool {
+        let ids = self.connections.ids(fired.end);
+        self.config.release == Release::V3_8_0 || acl::check(&fired.acl, perms::READ, &ids, &self.config).is_ok()
     }
 
     fn send_event(
@@ -40,12 +52,12 @@ impl Server {
         io.send(end, ClientPacket::ToClient(ServerFrame::Notification { zxid, event }));
     }
 
-    /// setWatches (§8.5): what happened since the client looked last is told now, the rest is watched again. Such events have no
+    /// setWatches and setWatches2 (§8.5): what happened since the client looked last is told now, the rest is watched again. Such events have no
     /// zxid.
     pub(super) fn set_watches(
         &mut self,
         end: EndId,
-        request: &SetWatchesRequest,
+        request: &SetWatches2Request,
         tree: &DataTree,
         io: &mut Io<'_, Coordinator>,
     ) {
@@ -73,6 +85,13 @@ impl Server {
                 Some(node) => missed_since(node.stat().pzxid).then_some(EventType::NodeChildrenChanged),
             };
             self.catch_up_or_watch(end, WatchKind::Child, path, missed, io);
+        }
+        // What these missed is lost.
+        for path in &request.persistent_watches {
+            self.watches.add_persistent(path, end, AddWatchMode::Persistent);
+        }
+        for path in &request.persistent_recursive_watches {
+            self.watches.add_persistent(path, end, AddWatchMode::PersistentRecursive);
         }
     }
 

@@ -3,7 +3,7 @@
 use jute::Xid;
 use jute::client::{
     ClientPacket, Create2Response, CreateResponse, MultiResponse, OpResult as MultiResult, ReplyHeader,
-    Request as ClientRequest, Response, ServerFrame, SetDataResponse,
+    Request as ClientRequest, Response, ServerFrame, SetAclResponse, SetDataResponse,
 };
 use jute::op::{ErrorCode, OpCode};
 use jute::txn::Txn;
@@ -12,6 +12,7 @@ use machine::{EndId, Io};
 use super::request::{Ask, Proposal, Request};
 use super::session_tracker::Tracking;
 use super::{Server, ServerEvent, Stores};
+use crate::config::Release;
 use crate::defect::Defect;
 use crate::tree::OpResult;
 use crate::{Coordinator, Fact};
@@ -22,6 +23,8 @@ enum Outcome {
     Session,
     /// A reply.
     Reply { xid: Xid, result: Result<Option<Response>, ErrorCode> },
+    /// Nothing: of a check on its own that succeeds (ZOOKEEPER-2623).
+    Silence,
     /// The session is another server's by now: the connection ends without an answer, or this client could take the other
     /// connection's fate for its own (ZOOKEEPER-710).
     Moved,
@@ -64,7 +67,10 @@ impl Server {
                     err: result.as_ref().err().copied().unwrap_or(ErrorCode::Ok),
                 };
                 if self.connections.contains(end) {
-                    let response = result.unwrap_or(None);
+                    // What a multiRead that cannot be read has found so far is sent with the error.
+                    let nothing = (result.is_err() && request.op() == OpCode::MultiRead)
+                        .then(|| Response::Multi(MultiResponse::default()));
+                    let response = result.unwrap_or(nothing);
                     io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response }));
                 }
                 self.count_answered(end, request.cxid, stores, io);
@@ -72,6 +78,7 @@ impl Server {
                     self.close_connection(end, io);
                 }
             }
+            Outcome::Silence => {}
             Outcome::Moved => self.close_connection(end, io),
         }
     }
@@ -93,6 +100,7 @@ impl Server {
             self.fire_watches(&applied.events, zxid, io);
         }
         self.prep.changes.applied(zxid);
+        self.note_reapable(stores.db, io.now());
         stores.db.add_committed(zxid, proposal.bytes.clone());
         let tree_digest = stores.db.digest();
         let txn_digest = proposal.entry.digest.map_or(tree_digest, |digest| digest.tree_digest);
@@ -139,18 +147,20 @@ impl Server {
             (Some(ErrorCode::SessionMoved), _) => Outcome::Moved,
             // A multi that was prepared says in its body what failed.
             (Some(_), Ask::Client(ClientRequest::Multi(_))) | (None, Ask::Client(_)) => match result {
-                Some(OpResult::Multi(parts)) => multi_outcome(request.cxid, parts, &request.ask),
+                Some(OpResult::Multi(parts)) => multi_outcome(request.cxid, parts, &request.ask, self.config.release),
+                // The real one fails to write what it has to say.
+                Some(OpResult::Checked) => Outcome::Silence,
                 Some(result) => reply(write_response(result, request.op())),
                 None => match (failure, &*request.ask) {
                     (Some(err), _) => reply(Err(err)),
                     (None, Ask::Client(ClientRequest::Ping)) => Outcome::Reply { xid: Xid::PING, result: Ok(None) },
-                    (None, Ask::Client(client)) => reply(self.read(end, client, stores.db.tree(), io)),
+                    (None, Ask::Client(client)) => reply(self.read(end, (client, &request.ids), stores.db.tree(), io)),
                     (None, ask) => panic!("{} waits for a txn", ask.op()),
                 },
             },
             (Some(err), _) => reply(Err(err)),
             (None, Ask::CreateSession { .. }) => Outcome::Session,
-            (None, Ask::Malformed { .. }) => reply(Err(ErrorCode::MarshallingError)),
+            (None, Ask::Malformed { err, .. }) => reply(Err(*err)),
             (None, Ask::Committed(op)) => panic!("nobody here waits for a committed {op}"),
         }
     }
@@ -164,14 +174,15 @@ fn write_response(result: OpResult, op: OpCode) -> Result<Option<Response>, Erro
         OpResult::DataSet { stat } => Ok(Some(Response::SetData(SetDataResponse { stat }))),
         OpResult::Deleted | OpResult::SessionClosed => Ok(None),
         OpResult::Failed(err) => Err(err),
-        OpResult::AclSet { .. } | OpResult::Checked | OpResult::SessionCreated { .. } | OpResult::Multi(_) => {
+        OpResult::AclSet { stat } => Ok(Some(Response::SetAcl(SetAclResponse { stat }))),
+        OpResult::Checked | OpResult::SessionCreated { .. } | OpResult::Multi(_) => {
             panic!("a {op} has no such result")
         }
     }
 }
 
 /// The reply to a multi is without error even if the multi failed: its results tell.
-fn multi_outcome(xid: Xid, parts: Vec<OpResult>, ask: &Ask) -> Outcome {
+fn multi_outcome(xid: Xid, parts: Vec<OpResult>, ask: &Ask, release: Release) -> Outcome {
     if parts.contains(&OpResult::Failed(ErrorCode::SessionMoved)) {
         return Outcome::Moved;
     }
@@ -181,7 +192,12 @@ fn multi_outcome(xid: Xid, parts: Vec<OpResult>, ask: &Ask) -> Outcome {
         .into_iter()
         .zip(&multi.ops)
         .map(|(part, op)| match part {
-            OpResult::Created { path, .. } if op.op() == OpCode::Create => MultiResult::Create(CreateResponse { path }),
+            // 3.8 takes a create2 in a multi for a create.
+            OpResult::Created { path, .. }
+                if op.op() == OpCode::Create || op.op() == OpCode::Create2 && release == Release::V3_8_0 =>
+            {
+                MultiResult::Create(CreateResponse { path })
+            }
             OpResult::Created { path, stat } => MultiResult::Create2(Create2Response { path, stat }),
             OpResult::Deleted => MultiResult::Delete,
             OpResult::DataSet { stat } => MultiResult::SetData(SetDataResponse { stat }),

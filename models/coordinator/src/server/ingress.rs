@@ -1,12 +1,17 @@
 //! What clients send, up to the first processor (zookeeper.md §4.3): accepting, reading, touching, refusing, holding back.
 
-use jute::client::{ClientFrame, ClientPacket, ReplyHeader, ServerFrame};
+use jute::client::{
+    AuthPacket, ClientFrame, ClientPacket, ReplyHeader, Request as ClientRequest, Response, SaslToken, ServerFrame,
+    refusal_of_malformed,
+};
+use jute::data::Id;
 use jute::op::{ErrorCode, OpCode};
-use jute::{SessionId, Xid};
+use jute::{Buffer, SessionId, Xid, Zxid};
 use machine::{EndId, HostId, Io};
 
 use super::connection::Phase;
-use super::request::{Ask, Request, is_implemented};
+use super::identity::{IP, authenticate};
+use super::request::{Ask, Request, is_valid};
 use super::session_tracker::span_of_ms;
 use super::{Server, Stores};
 use crate::Coordinator;
@@ -17,6 +22,9 @@ use crate::Coordinator;
 /// Simplified: the real server leaves them in the socket, where flow control stops the client; here it is cut off.
 const UNREAD_MAX: usize = 100_000;
 
+/// Bytes of a frame that are not its payload.
+const FRAME_PREFIX: usize = 4;
+
 impl Server {
     /// A client dialled. It may speak before the server serves: then it is cut off.
     pub fn on_accepted(&mut self, end: EndId, peer: HostId, io: &mut Io<'_, Coordinator>) {
@@ -26,8 +34,13 @@ impl Server {
             io.close(end);
             return;
         }
-        self.connections.insert(end, peer);
+        self.connections.insert(end, peer, self.address(peer));
         self.connection_expiry.touch(end, self.config.sessionless_cnxn_timeout, io.now());
+    }
+
+    /// The identity that every connection has.
+    fn address(&self, peer: HostId) -> Id {
+        Id { scheme: IP.to_owned(), id: self.config.address_of(peer).to_string() }
     }
 
     /// Whether this is a client connection.
@@ -42,6 +55,11 @@ impl Server {
             // Closed on this side while the frame was under way.
             return;
         };
+        if frame.wire_len() - FRAME_PREFIX > self.config.jute_max_buffer as usize {
+            // "Len error": nothing of it is read.
+            self.close_connection(end, io);
+            return;
+        }
         let timeout = if connection.timeout_ms > 0 {
             span_of_ms(connection.timeout_ms)
         } else {
@@ -77,12 +95,33 @@ impl Server {
         let session = connection.session;
         match (connection.phase, frame) {
             (Phase::Fresh, ClientFrame::Connect(request)) => self.on_connect(end, &request, stores, io),
+            (Phase::Connected, ClientFrame::Request { xid, request: ClientRequest::Auth(packet) }) => {
+                self.on_auth(end, xid, &packet, io);
+            }
+            (Phase::Connected, ClientFrame::Request { xid, request: ClientRequest::Sasl(_) }) => {
+                // Nobody configured a mechanism: there is nothing to say, and nothing is wrong.
+                let response = Response::Sasl(SaslToken { token: Buffer::NULL });
+                self.reply_at_once(end, xid, ErrorCode::Ok, Some(response), io);
+            }
+            (Phase::Connected, ClientFrame::Malformed { op: OpCode::Auth | OpCode::Sasl, .. }) => {
+                self.close_connection(end, io);
+            }
+            (
+                Phase::Connected,
+                ClientFrame::Request { xid, .. }
+                | ClientFrame::Malformed { xid, .. }
+                | ClientFrame::Unknown { xid, .. },
+            ) if !self.is_authenticated(end) => {
+                self.reply_at_once(end, xid, ErrorCode::SessionClosedRequireSaslAuth, None, io);
+                self.close_connection(end, io);
+            }
             (Phase::Connected, ClientFrame::Request { xid, request }) => {
                 let op = request.op();
                 self.on_request(end, (session, xid), op, Ask::Client(request), io);
             }
-            (Phase::Connected, ClientFrame::Malformed { xid, op, error: _, body }) => {
-                self.on_request(end, (session, xid), op, Ask::Malformed { op, body }, io);
+            (Phase::Connected, ClientFrame::Malformed { xid, op, error, body }) => {
+                let err = refusal_of_malformed(op, &error, &body);
+                self.on_request(end, (session, xid), op, Ask::Malformed { op, body, err }, io);
             }
             (Phase::Connected, ClientFrame::Unknown { xid, code: _, body: _ }) => {
                 if self.touch_session(end, session, io) {
@@ -99,6 +138,46 @@ impl Server {
         }
     }
 
+    /// A proof of who the client is (§6.5): looked at by whoever reads the connection, not ordered with its requests.
+    fn on_auth(&mut self, end: EndId, xid: Xid, packet: &AuthPacket, io: &mut Io<'_, Coordinator>) {
+        let connection = self.connections.get(end).expect("a connection that is read is open");
+        let (address, known) = (self.address(connection.peer), &connection.ids);
+        let super_digest = self.config.super_digest.as_deref();
+        match authenticate(packet.scheme.as_deref(), &packet.auth, address, super_digest) {
+            Ok(proved) => {
+                let new = proved.into_iter().filter(|id| !known.contains(id));
+                let ids = known.iter().cloned().chain(new).collect();
+                self.connections.get_mut(end).expect("it was there").ids = ids;
+                self.reply_at_once(end, xid, ErrorCode::Ok, None, io);
+            }
+            Err(_) => {
+                self.reply_at_once(end, xid, ErrorCode::AuthFailed, None, io);
+                self.close_connection(end, io);
+            }
+        }
+    }
+
+    /// Whether a connection has proved what every client must (`enforce.auth.schemes`).
+    fn is_authenticated(&self, end: EndId) -> bool {
+        self.config
+            .enforced_auth
+            .as_ref()
+            .is_none_or(|schemes| self.connections.ids(end).iter().any(|id| schemes.contains(&id.scheme)))
+    }
+
+    /// Answers outside of the pipeline: such replies have no zxid.
+    fn reply_at_once(
+        &mut self,
+        end: EndId,
+        xid: Xid,
+        err: ErrorCode,
+        response: Option<Response>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let header = ReplyHeader { xid, zxid: Some(Zxid::ZERO), err };
+        io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response }));
+    }
+
     /// `processPacket` and `submitRequestNow`.
     fn on_request(
         &mut self,
@@ -113,11 +192,12 @@ impl Server {
             // The session is unknown or closing: dropped without a reply.
             return;
         }
-        if !is_implemented(op) {
+        if !is_valid(op, self.config.release) {
             self.refuse_unimplemented(end, xid, io);
             return;
         }
-        self.submit_of_client(Request::of_client(end, session, xid, ask), io);
+        let ids = self.connections.ids(end);
+        self.submit_of_client(Request::of_client(end, session, xid, ask, ids), io);
     }
 
     /// Queues a client's request and counts it.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jute::client::Request as ClientRequest;
-use jute::op::{ErrorCode, OpCode};
+use jute::data::Id;
+use jute::op::OpCode;
 use jute::txn::{CreateSessionTxn, ErrorTxn, Txn, TxnDigest, TxnEntry, TxnHeader};
 use jute::{SessionId, Xid, Zxid};
 use machine::{EndId, Io};
@@ -81,12 +82,13 @@ impl Server {
         let op = request.op();
         let forwards = is_write(op) || op == OpCode::Sync;
         let (session, cxid, ask) = (request.session, request.cxid, Arc::clone(&request.ask));
+        let ids = Arc::clone(&request.ids);
         if op == OpCode::Sync {
             self.pending_syncs.push_back(request.clone());
         }
         self.arrive_at_commit(request, io);
         if forwards {
-            self.events.push_back(ServerEvent::Forward { session, cxid, op, body: ask.encode() });
+            self.events.push_back(ServerEvent::Forward { session, cxid, op, body: ask.encode(), ids });
         }
     }
 
@@ -130,6 +132,7 @@ impl Server {
         let mut preparation = Preparation {
             header: &header,
             owner: request.owner,
+            ids: &request.ids,
             tracker,
             changes: &mut self.prep.changes,
             db,
@@ -149,7 +152,7 @@ impl Server {
                 Ok(txn)
             }
             Ask::Client(client) => preparation.single(client),
-            Ask::Malformed { .. } => Err(ErrorCode::MarshallingError),
+            Ask::Malformed { err, .. } => Err(*err),
             Ask::Committed(op) => panic!("a committed {op} is not prepared again"),
         };
         let marks = std::mem::take(&mut preparation.marks);
@@ -175,12 +178,12 @@ impl Server {
         session: SessionId,
         cxid: Xid,
         op: OpCode,
-        body: &Bytes,
+        (body, ids): (&Bytes, Vec<Id>),
         io: &mut Io<'_, Coordinator>,
     ) -> bool {
         let leads = matches!(self.serving, Some(Serving::Leader { .. })) && !self.closing;
         let Some(ask) = Ask::forwarded(op, body).filter(|_| leads) else { return false };
-        self.submit(Request::detached(session, cxid, ask, Owner::Learner(learner)), io);
+        self.submit(Request::detached(session, cxid, ask, Owner::Learner(learner), ids.into()), io);
         true
     }
 }

@@ -4,27 +4,33 @@
 //! validates.
 
 use jute::client::{
-    CheckVersionRequest, CreateRequest, DeleteRequest, MultiOp, MultiRequest, Request as ClientRequest, SetDataRequest,
+    CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteContainerRequest, DeleteRequest, MultiOp, MultiRequest,
+    Request as ClientRequest, SetAclRequest, SetDataRequest,
 };
-use jute::data::{EphemeralOwner, StatPersisted};
+use jute::data::{Acl, EphemeralOwner, Id, StatPersisted, perms};
 use jute::op::{CreateMode, ErrorCode};
 use jute::path::{parent_of, validate};
-use jute::txn::{CheckVersionTxn, CloseSessionTxn, CreateTxn, DeleteTxn, ErrorTxn, SetDataTxn, Txn, TxnHeader};
-use jute::{Version, Zxid};
+use jute::txn::{
+    CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, ErrorTxn, SetAclTxn,
+    SetDataTxn, Txn, TxnHeader,
+};
+use jute::{Buffer, Version, Zxid};
 
 use super::acl;
-use super::change::OutstandingChanges;
+use super::change::{FutureNode, OutstandingChanges};
 use super::request::Owner;
 use super::session_tracker::SessionTracker;
-use crate::config::ServerConfig;
+use crate::config::{Release, ServerConfig};
 use crate::defect::Defect;
-use crate::tree::{CONFIG, QUOTA, ZOOKEEPER};
+use crate::tree::{CONFIG, NoStatsTrack, QUOTA, ZOOKEEPER};
 use crate::{CoordinatorMark, Database};
 
 /// One write on its way to a txn.
 pub(super) struct Preparation<'a> {
     pub(super) header: &'a TxnHeader,
     pub(super) owner: Owner,
+    /// Who asks.
+    pub(super) ids: &'a [Id],
     pub(super) tracker: &'a mut SessionTracker,
     pub(super) changes: &'a mut OutstandingChanges,
     pub(super) db: &'a Database,
@@ -47,15 +53,15 @@ impl Preparation<'_> {
         match request {
             ClientRequest::Create(create) => self.create(create).map(Txn::Create),
             ClientRequest::Create2(create) => self.create(create).map(Txn::Create2),
+            ClientRequest::CreateContainer(create) => self.create_container(create).map(Txn::CreateContainer),
+            ClientRequest::CreateTtl(create) => self.create_ttl(create).map(Txn::CreateTtl),
             ClientRequest::Delete(delete) => self.delete(delete).map(Txn::Delete),
+            ClientRequest::DeleteContainer(delete) => self.delete_container(delete).map(Txn::DeleteContainer),
             ClientRequest::SetData(set) => self.set_data(set).map(Txn::SetData),
-            // A learner of another configuration may forward what this server lacks; it is refused like a request that fails.
-            ClientRequest::CreateContainer(_)
-            | ClientRequest::CreateTtl(_)
-            | ClientRequest::DeleteContainer(_)
-            | ClientRequest::SetAcl(_)
-            | ClientRequest::Reconfig(_)
-            | ClientRequest::Check(_) => Err(ErrorCode::Unimplemented),
+            ClientRequest::SetAcl(set) => self.set_acl(set).map(Txn::SetAcl),
+            ClientRequest::Check(check) => self.check(check).map(Txn::Check),
+            // `reconfigEnabled` is off.
+            ClientRequest::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
             ClientRequest::Exists(_)
             | ClientRequest::GetData(_)
             | ClientRequest::GetAcl(_)
@@ -79,7 +85,11 @@ impl Preparation<'_> {
         }
     }
 
-    /// §5.3.
+    fn check_acl(&self, acl: &[Acl], perms: i32) -> Result<(), ErrorCode> {
+        acl::check(acl, perms, self.ids, self.config)
+    }
+
+    /// §5.3: create and create2.
     fn create(&mut self, request: &CreateRequest) -> Result<CreateTxn, ErrorCode> {
         let mode = request.mode().ok_or(ErrorCode::BadArguments)?;
         match mode {
@@ -88,20 +98,85 @@ impl Preparation<'_> {
             | CreateMode::PersistentSequential
             | CreateMode::EphemeralSequential => {}
             // Stricter than the real server, which makes a persistent node whose digest is wrong.
-            CreateMode::Container => return Err(ErrorCode::BadArguments),
-            // `extendedTypesEnabled` is off.
-            CreateMode::PersistentTtl | CreateMode::PersistentSequentialTtl => return Err(ErrorCode::Unimplemented),
+            CreateMode::Container if self.config.release == Release::V3_9_5 => return Err(ErrorCode::BadArguments),
+            CreateMode::Container => {}
+            CreateMode::PersistentTtl | CreateMode::PersistentSequentialTtl => {
+                return Err(self.refusal_of_ttl());
+            }
         }
+        let owner =
+            if mode.is_ephemeral() { EphemeralOwner::Session(self.header.session) } else { EphemeralOwner::Nobody };
+        let created = self.create_node(mode, owner, &request.path, &request.data, request.acl.as_deref())?;
+        Ok(CreateTxn {
+            path: created.path,
+            data: request.data.clone(),
+            acl: created.acl,
+            ephemeral: mode.is_ephemeral(),
+            parent_cversion: Some(created.parent_cversion),
+        })
+    }
+
+    /// A time to live without a time.
+    const fn refusal_of_ttl(&self) -> ErrorCode {
+        if self.config.extended_types_enabled { ErrorCode::BadArguments } else { ErrorCode::Unimplemented }
+    }
+
+    /// createContainer: a container whatever the flags say, but for a number at the end of its name.
+    fn create_container(&mut self, request: &CreateRequest) -> Result<CreateContainerTxn, ErrorCode> {
+        let mode = request.mode().ok_or(ErrorCode::BadArguments)?;
+        if mode.is_ttl() {
+            return Err(self.refusal_of_ttl());
+        }
+        let owner = EphemeralOwner::Container;
+        let created = self.create_node(mode, owner, &request.path, &request.data, request.acl.as_deref())?;
+        Ok(CreateContainerTxn {
+            path: created.path,
+            data: request.data.clone(),
+            acl: created.acl,
+            parent_cversion: Some(created.parent_cversion),
+        })
+    }
+
+    /// createTTL.
+    fn create_ttl(&mut self, request: &CreateTtlRequest) -> Result<CreateTtlTxn, ErrorCode> {
+        let mode = CreateMode::from_code(request.flags).ok_or(ErrorCode::BadArguments)?;
+        if !self.config.extended_types_enabled && mode.is_ttl() {
+            return Err(ErrorCode::Unimplemented);
+        }
+        // Other flags are let through by the real server, and the txn is none that can be applied.
+        if !mode.is_ttl() || !(1..=EphemeralOwner::TTL_MS_MAX).contains(&request.ttl_ms) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let owner = EphemeralOwner::Ttl { ttl_ms: request.ttl_ms };
+        let created = self.create_node(mode, owner, &request.path, &request.data, request.acl.as_deref())?;
+        Ok(CreateTtlTxn {
+            path: created.path,
+            data: request.data.clone(),
+            acl: created.acl,
+            parent_cversion: Some(created.parent_cversion),
+            ttl_ms: request.ttl_ms,
+        })
+    }
+
+    /// §5.3, from the session on.
+    fn create_node(
+        &mut self,
+        mode: CreateMode,
+        owner: EphemeralOwner,
+        asked: &str,
+        data: &Buffer,
+        acl: Option<&[Acl]>,
+    ) -> Result<Created, ErrorCode> {
         if let Err(err) = self.check_session() {
             if mode.is_ephemeral() && self.tracker.is_closing(self.header.session) {
                 self.marks.push(CoordinatorMark::CreateRacedWithClose);
             }
             return Err(err);
         }
-        let asked = request.path.as_str();
         let parent_path = parent_for_create(asked)?;
-        let acl = acl::fix(request.acl.as_deref())?;
+        let acl = acl::fix(acl, self.ids, self.config.release)?;
         let mut parent = (*self.changes.node(parent_path, self.db)?).clone();
+        self.check_acl(&parent.acl, perms::CREATE)?;
         let mut path = asked.to_owned();
         if mode.is_sequential() {
             // Creates only, and before this one: what the parent's persisted cversion counts.
@@ -119,6 +194,7 @@ impl Preparation<'_> {
             EphemeralOwner::Session(_) => return Err(ErrorCode::NoChildrenForEphemerals),
             EphemeralOwner::Nobody | EphemeralOwner::Container | EphemeralOwner::Ttl { .. } => {}
         }
+        self.check_quota(&path, 1, len(data))?;
         let zxid = self.zxid();
         let parent_cversion = parent.stat.cversion.next();
         parent.children += 1;
@@ -131,28 +207,33 @@ impl Preparation<'_> {
             pzxid: zxid,
             ctime: self.header.time_ms,
             mtime: self.header.time_ms,
-            ephemeral_owner: if mode.is_ephemeral() { self.header.session.value() } else { 0 },
+            ephemeral_owner: owner.to_wire(),
             ..StatPersisted::default()
         };
-        self.changes.create(zxid, &path, stat, request.data.clone(), self.db);
-        Ok(CreateTxn {
-            path,
-            data: request.data.clone(),
-            acl,
-            ephemeral: mode.is_ephemeral(),
-            parent_cversion: Some(parent_cversion),
-        })
+        self.changes.create(zxid, &path, (stat, data.clone(), acl.as_slice().into()), self.db);
+        Ok(Created { path, acl, parent_cversion })
+    }
+
+    /// Whether a hard quota allows more znodes or more bytes (§5.9). What is used is what is applied.
+    fn check_quota(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        if !self.config.enforce_quota {
+            return Ok(());
+        }
+        match self.db.tree().exceeds_quota(path, count, bytes) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(ErrorCode::QuotaExceeded),
+            // The real server trips over such limits.
+            Err(NoStatsTrack) => Err(ErrorCode::MarshallingError),
+        }
     }
 
     /// §5.4.
     fn delete(&mut self, request: &DeleteRequest) -> Result<DeleteTxn, ErrorCode> {
         self.check_session()?;
         let path = request.path.as_str();
-        if path.contains('\0') || [jute::path::ROOT, ZOOKEEPER, QUOTA, CONFIG].contains(&path) {
-            return Err(ErrorCode::BadArguments);
-        }
-        let parent_path = parent_of(path).ok_or(ErrorCode::BadArguments)?;
-        let mut parent = (*self.changes.node(parent_path, self.db)?).clone();
+        let parent_path = parent_for_delete(path)?;
+        let parent = (*self.changes.node(parent_path, self.db)?).clone();
+        self.check_acl(&parent.acl, perms::DELETE)?;
         let node = self.changes.node(path, self.db)?;
         if !request.version.admits(node.stat.version) {
             return Err(ErrorCode::BadVersion);
@@ -160,12 +241,34 @@ impl Preparation<'_> {
         if node.children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
+        Ok(self.delete_node(path, parent_path, parent))
+    }
+
+    /// §5.4: of whoever reaps containers. No session asks, and no list is looked at; a client's is refused as malformed.
+    fn delete_container(&mut self, request: &DeleteContainerRequest) -> Result<DeleteTxn, ErrorCode> {
+        if !self.header.session.is_zero() {
+            return Err(ErrorCode::BadArguments);
+        }
+        let path = request.path.as_str();
+        let parent_path = parent_for_delete(path)?;
+        let parent = (*self.changes.node(parent_path, self.db)?).clone();
+        let node = self.changes.node(path, self.db)?;
+        if node.children > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        if let EphemeralOwner::Session(_) = EphemeralOwner::from_wire(node.stat.ephemeral_owner, true) {
+            return Err(ErrorCode::BadVersion);
+        }
+        Ok(self.delete_node(path, parent_path, parent))
+    }
+
+    fn delete_node(&mut self, path: &str, parent_path: &str, mut parent: FutureNode) -> DeleteTxn {
         let zxid = self.zxid();
         parent.children = parent.children.checked_sub(1).expect("the parent of a node has a child");
         parent.stat.pzxid = zxid;
         self.changes.update(zxid, parent_path, parent, self.db);
         self.changes.delete(zxid, path, self.db);
-        Ok(DeleteTxn { path: path.to_owned() })
+        DeleteTxn { path: path.to_owned() }
     }
 
     /// §5.5.
@@ -173,6 +276,8 @@ impl Preparation<'_> {
         self.check_session()?;
         validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut node = (*self.changes.node(&request.path, self.db)?).clone();
+        self.check_acl(&node.acl, perms::WRITE)?;
+        self.check_quota(&request.path, 0, len(&request.data) - len(&node.data))?;
         let is_retry = self.config.defects.has(Defect::ForgivesRetries) && request.version.next() == node.stat.version;
         if !request.version.admits(node.stat.version) && !is_retry {
             return Err(ErrorCode::BadVersion);
@@ -186,11 +291,29 @@ impl Preparation<'_> {
         Ok(SetDataTxn { path: request.path.clone(), data: request.data.clone(), version })
     }
 
+    /// §5.5: neither data nor times change.
+    fn set_acl(&mut self, request: &SetAclRequest) -> Result<SetAclTxn, ErrorCode> {
+        self.check_session()?;
+        validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
+        let acl = acl::fix(request.acl.as_deref(), self.ids, self.config.release)?;
+        let mut node = (*self.changes.node(&request.path, self.db)?).clone();
+        self.check_acl(&node.acl, perms::ADMIN)?;
+        if !request.version.admits(node.stat.aversion) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let version = node.stat.aversion.next();
+        node.stat.aversion = version;
+        node.acl = acl.as_slice().into();
+        self.changes.update(self.zxid(), &request.path, node, self.db);
+        Ok(SetAclTxn { path: request.path.clone(), acl, version })
+    }
+
     /// §5.5: the version it names is the one after.
     fn check(&mut self, request: &CheckVersionRequest) -> Result<CheckVersionTxn, ErrorCode> {
         self.check_session()?;
         validate(&request.path).map_err(|_| ErrorCode::BadArguments)?;
         let node = self.changes.node(&request.path, self.db)?;
+        self.check_acl(&node.acl, perms::READ)?;
         if !request.version.admits(node.stat.version) {
             return Err(ErrorCode::BadVersion);
         }
@@ -210,11 +333,15 @@ impl Preparation<'_> {
             }
             let prepared = match op {
                 MultiOp::Create(create) => self.create(create).map(Txn::Create),
+                MultiOp::Create2(create) if self.config.release == Release::V3_8_0 => {
+                    self.create(create).map(Txn::Create)
+                }
                 MultiOp::Create2(create) => self.create(create).map(Txn::Create2),
                 MultiOp::Delete(delete) => self.delete(delete).map(Txn::Delete),
                 MultiOp::SetData(set) => self.set_data(set).map(Txn::SetData),
                 MultiOp::Check(check) => self.check(check).map(Txn::Check),
-                MultiOp::CreateContainer(_) | MultiOp::CreateTtl(_) => Err(ErrorCode::Unimplemented),
+                MultiOp::CreateContainer(create) => self.create_container(create).map(Txn::CreateContainer),
+                MultiOp::CreateTtl(create) => self.create_ttl(create).map(Txn::CreateTtl),
             };
             txns.push(prepared.unwrap_or_else(|err| {
                 failure = Some(err);
@@ -261,6 +388,25 @@ impl Preparation<'_> {
         self.tracker.set_closing(session);
         Txn::CloseSession(self.config.close_session_txn_enabled.then_some(CloseSessionTxn { paths }))
     }
+}
+
+/// What a create made.
+struct Created {
+    path: String,
+    acl: Vec<Acl>,
+    parent_cversion: Version,
+}
+
+fn len(data: &Buffer) -> i64 {
+    i64::try_from(data.len()).expect("data is in memory")
+}
+
+/// The parent's path; refuses the system's own znodes.
+fn parent_for_delete(path: &str) -> Result<&str, ErrorCode> {
+    if path.contains('\0') || [jute::path::ROOT, ZOOKEEPER, QUOTA, CONFIG].contains(&path) {
+        return Err(ErrorCode::BadArguments);
+    }
+    parent_of(path).ok_or(ErrorCode::BadArguments)
 }
 
 /// The parent's path, as `lastIndexOf('/')` finds it; `/` for the root itself, which then exists.

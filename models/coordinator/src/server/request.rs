@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jute::client::Request as ClientRequest;
+use jute::client::{Request as ClientRequest, refusal_of_malformed};
+use jute::data::Id;
 use jute::op::{ErrorCode, OpCode};
 use jute::txn::{CreateSessionTxn, TxnEntry};
-use jute::{SessionId, Xid, Zxid};
+use jute::{DecodeError, SessionId, Xid, Zxid};
 use machine::EndId;
+
+use crate::config::Release;
 
 /// Who a session belongs to, by identity (zookeeper.md §7.6): a learner that comes back is a new owner.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -34,6 +37,8 @@ pub enum Ask {
         op: OpCode,
         /// What came instead.
         body: Bytes,
+        /// How it is answered.
+        err: ErrorCode,
     },
     /// Nothing: the leader committed a txn of another server's client.
     Committed(OpCode),
@@ -49,15 +54,19 @@ impl Ask {
         Some(if op == OpCode::CreateSession {
             match jute::from_bytes::<CreateSessionTxn>(body) {
                 Ok(txn) => Self::CreateSession { timeout_ms: txn.timeout_ms },
-                Err(_) => Self::Malformed { op, body: body.clone() },
+                Err(error) => Self::malformed(op, body, &error),
             }
         } else {
             match ClientRequest::decode(op, body) {
                 Ok(Some(request)) => Self::Client(request),
                 Ok(None) => return None,
-                Err(_) => Self::Malformed { op, body: body.clone() },
+                Err(error) => Self::malformed(op, body, &error),
             }
         })
+    }
+
+    fn malformed(op: OpCode, body: &Bytes, error: &DecodeError) -> Self {
+        Self::Malformed { op, body: body.clone(), err: refusal_of_malformed(op, error, body) }
     }
 
     /// The code, `error` included for a txn that failed elsewhere.
@@ -131,46 +140,49 @@ pub(crate) fn is_write(op: OpCode) -> bool {
     }
 }
 
-/// Whether this server implements the operation when a client asks for it (zookeeper.md §4.3).
-///
-/// Absent: ACLs, auth, persistent watches, containers, TTLs, reconfig. A top-level check is refused by every server.
+/// Whether a client may ask for the operation (`Request.isValid`, zookeeper.md §4.3). Before 3.9 a check on its own was among them
+/// (ZOOKEEPER-2623).
 #[must_use]
-pub(crate) fn is_implemented(op: OpCode) -> bool {
+pub(crate) fn is_valid(op: OpCode, release: Release) -> bool {
     match op {
         OpCode::Create
         | OpCode::Create2
+        | OpCode::CreateContainer
+        | OpCode::CreateTtl
         | OpCode::Delete
+        | OpCode::DeleteContainer
         | OpCode::Exists
         | OpCode::GetData
         | OpCode::SetData
+        | OpCode::GetAcl
+        | OpCode::SetAcl
         | OpCode::GetChildren
         | OpCode::GetChildren2
         | OpCode::Sync
         | OpCode::Ping
         | OpCode::Multi
-        | OpCode::SetWatches
-        | OpCode::CloseSession => true,
-        OpCode::Notification
-        | OpCode::GetAcl
-        | OpCode::SetAcl
-        | OpCode::Check
+        | OpCode::MultiRead
         | OpCode::Reconfig
         | OpCode::CheckWatches
         | OpCode::RemoveWatches
-        | OpCode::CreateContainer
-        | OpCode::DeleteContainer
-        | OpCode::CreateTtl
-        | OpCode::MultiRead
-        | OpCode::Auth
-        | OpCode::Sasl
-        | OpCode::GetEphemerals
-        | OpCode::GetAllChildrenNumber
+        | OpCode::SetWatches
         | OpCode::SetWatches2
         | OpCode::AddWatch
+        | OpCode::GetEphemerals
+        | OpCode::GetAllChildrenNumber
         | OpCode::WhoAmI
-        | OpCode::CreateSession
-        | OpCode::Error => false,
+        | OpCode::Auth
+        | OpCode::Sasl
+        | OpCode::CloseSession => true,
+        OpCode::Check => release == Release::V3_8_0,
+        OpCode::Notification | OpCode::CreateSession | OpCode::Error => false,
     }
+}
+
+/// No identity: of requests that no client made.
+#[must_use]
+pub(crate) fn nobody() -> Arc<[Id]> {
+    Arc::new([])
 }
 
 /// A txn: its header and record, and the same encoded once for log, proposal and committed log.
@@ -208,6 +220,8 @@ pub struct Request {
     pub ask: Arc<Ask>,
     /// Who must own the session.
     pub owner: Owner,
+    /// Who the client was when it asked.
+    pub ids: Arc<[Id]>,
     /// The connection that waits for the answer; none if nobody here does.
     pub client: Option<EndId>,
     /// What became of it in preparation: every write has a txn, reads have none.
@@ -219,12 +233,13 @@ pub struct Request {
 impl Request {
     /// A request of a client of this server.
     #[must_use]
-    pub(crate) fn of_client(client: EndId, session: SessionId, cxid: Xid, ask: Ask) -> Self {
+    pub(crate) fn of_client(client: EndId, session: SessionId, cxid: Xid, ask: Ask, ids: Arc<[Id]>) -> Self {
         Self {
             session,
             cxid,
             ask: Arc::new(ask),
             owner: Owner::Me,
+            ids,
             client: Some(client),
             proposal: None,
             failure: None,
@@ -233,8 +248,8 @@ impl Request {
 
     /// A request nobody here waits for.
     #[must_use]
-    pub(crate) fn detached(session: SessionId, cxid: Xid, ask: Ask, owner: Owner) -> Self {
-        Self { session, cxid, ask: Arc::new(ask), owner, client: None, proposal: None, failure: None }
+    pub(crate) fn detached(session: SessionId, cxid: Xid, ask: Ask, owner: Owner, ids: Arc<[Id]>) -> Self {
+        Self { session, cxid, ask: Arc::new(ask), owner, ids, client: None, proposal: None, failure: None }
     }
 
     /// What a learner applies when the leader committed a txn that no client here asked for.
@@ -243,7 +258,7 @@ impl Request {
         let header = &proposal.entry.header;
         let ask = Ask::Committed(proposal.entry.txn.op());
         let (session, cxid) = (header.session, header.cxid);
-        Self { proposal: Some(proposal), ..Self::detached(session, cxid, ask, Owner::Me) }
+        Self { proposal: Some(proposal), ..Self::detached(session, cxid, ask, Owner::Me, nobody()) }
     }
 
     /// The code.

@@ -1,6 +1,7 @@
 //! The access control lists in use, each once, by number (zookeeper.md §9.4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jute::data::Acl;
 
@@ -14,27 +15,39 @@ impl AclId {
 }
 
 /// Lists by number and numbers by list, with how many znodes use each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AclCache {
-    lists: BTreeMap<AclId, (Vec<Acl>, u64)>,
-    numbers: BTreeMap<Vec<Acl>, AclId>,
+    lists: BTreeMap<AclId, (Arc<[Acl]>, u64)>,
+    numbers: BTreeMap<Arc<[Acl]>, AclId>,
     last: i64,
+    /// The built-in open list.
+    open: Arc<[Acl]>,
+    /// What stands for a list that is not known.
+    unknown: Arc<[Acl]>,
+}
+
+impl Default for AclCache {
+    fn default() -> Self {
+        Self {
+            lists: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            last: 0,
+            open: Acl::open().into(),
+            unknown: Arc::new([]),
+        }
+    }
 }
 
 impl AclCache {
     /// Returns the list with this number; empty if it is not known (zookeeper.md §13 ZB-21: only until replay repaired it).
     #[must_use]
-    pub fn list(&self, id: AclId) -> Vec<Acl> {
-        if id == AclId::OPEN {
-            Acl::open()
-        } else {
-            self.lists.get(&id).map(|(acl, _)| acl.clone()).unwrap_or_default()
-        }
+    pub fn list(&self, id: AclId) -> &Arc<[Acl]> {
+        if id == AclId::OPEN { &self.open } else { self.lists.get(&id).map_or(&self.unknown, |(acl, _)| acl) }
     }
 
     /// Returns the lists in use by number, as snapshots hold them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (AclId, &[Acl])> {
-        self.lists.iter().map(|(&id, (acl, _))| (id, acl.as_slice()))
+        self.lists.iter().map(|(&id, (acl, _))| (id, acl.as_ref()))
     }
 
     /// Returns the number of a list that one more znode uses.
@@ -44,8 +57,9 @@ impl AclCache {
             None => {
                 self.last += 1;
                 let id = AclId(self.last);
-                self.lists.insert(id, (acl.to_vec(), 0));
-                self.numbers.insert(acl.to_vec(), id);
+                let acl: Arc<[Acl]> = acl.into();
+                self.lists.insert(id, (Arc::clone(&acl), 0));
+                self.numbers.insert(acl, id);
                 id
             }
         };
@@ -56,7 +70,8 @@ impl AclCache {
     /// Takes over a list from a snapshot.
     pub(super) fn restore(&mut self, id: AclId, acl: Vec<Acl>) {
         self.last = self.last.max(id.0);
-        self.numbers.insert(acl.clone(), id);
+        let acl: Arc<[Acl]> = acl.into();
+        self.numbers.insert(Arc::clone(&acl), id);
         self.lists.insert(id, (acl, 0));
     }
 
@@ -105,9 +120,9 @@ mod tests {
         let open = acls.acquire(&Acl::open());
         assert_eq!(acls.acquire(&Acl::open()), open);
         acls.release(open);
-        assert_eq!(acls.list(open), Acl::open());
+        assert_eq!(**acls.list(open), Acl::open());
         acls.release(open);
-        assert_eq!(acls.list(open), []);
+        assert_eq!(**acls.list(open), []);
         assert_ne!(acls.acquire(&Acl::read_only()), open);
     }
 

@@ -193,8 +193,9 @@ impl DataTree {
             return OpResult::Failed(ErrorCode::NodeExists);
         }
         let stat = self.client_stat(path).expect("the znode was just created");
-        events.push(TreeEvent { change: Change::Created, path: path.into() });
-        events.push(TreeEvent { change: Change::ChildrenChanged, path: shown(parent_path) });
+        self.count_created(path, new.data);
+        events.push(TreeEvent { change: Change::Created, path: path.into(), acl: Arc::clone(self.acls.list(acl)) });
+        self.push_children_changed(parent_path, events);
         OpResult::Created { path: path.to_owned(), stat }
     }
 
@@ -209,41 +210,45 @@ impl DataTree {
             let stat = parent.stat_mut();
             stat.pzxid = stat.pzxid.max(zxid);
         });
-        let node = if parent.is_some() { self.unlink(path) } else { None };
-        let Some(node) = node else { return OpResult::Failed(ErrorCode::NoNode) };
+        // Its list may be forgotten with it.
+        let acl = self.acl(path).cloned();
+        let node = if parent.is_some() { self.unlink(path).zip(acl) } else { None };
+        let Some((node, acl)) = node else { return OpResult::Failed(ErrorCode::NoNode) };
         if node.child_count() > 0 {
             self.unlink_descendants(path);
         }
-        events.push(TreeEvent { change: Change::Deleted, path: path.into() });
-        events.push(TreeEvent { change: Change::ChildrenChanged, path: shown(parent_path) });
+        self.count_deleted(path, node.data());
+        events.push(TreeEvent { change: Change::Deleted, path: path.into(), acl });
+        self.push_children_changed(parent_path, events);
         OpResult::Deleted
     }
 
+    fn push_children_changed(&self, parent: &str, events: &mut Vec<TreeEvent>) {
+        let acl = self.acl(parent).expect("the parent is there");
+        events.push(TreeEvent { change: Change::ChildrenChanged, path: shown(parent), acl: Arc::clone(acl) });
+    }
+
     fn unlink_descendants(&mut self, path: &str) {
-        let prefix = format!("{path}/");
-        let from = Arc::<str>::from(prefix.as_str());
-        let below: Vec<_> = self
-            .nodes
-            .range(from..)
-            .map(|(path, _)| Arc::clone(path))
-            .take_while(|path| path.starts_with(&prefix))
-            .collect();
+        let below: Vec<_> = self.below(path).map(|(path, _)| Arc::clone(path)).collect();
         for path in below {
             self.unlink(&path);
         }
     }
 
     fn set_data(&mut self, header: &TxnHeader, set: &SetDataTxn, events: &mut Vec<TreeEvent>) -> OpResult {
+        let before = self.len_for_quota(&set.path);
         let changed = self.change(&set.path, |node| {
             node.set_data(set.data.clone());
             let stat = node.stat_mut();
             stat.mtime = header.time_ms;
             stat.mzxid = header.zxid;
             stat.version = set.version;
-            node.client_stat()
+            (node.client_stat(), node.acl())
         });
-        let Some(stat) = changed else { return OpResult::Failed(ErrorCode::NoNode) };
-        events.push(TreeEvent { change: Change::DataChanged, path: shown(key(&set.path)) });
+        let Some((stat, acl)) = changed else { return OpResult::Failed(ErrorCode::NoNode) };
+        self.count_set(&set.path, before, &set.data);
+        let acl = Arc::clone(self.acls.list(acl));
+        events.push(TreeEvent { change: Change::DataChanged, path: shown(key(&set.path)), acl });
         OpResult::DataSet { stat }
     }
 
@@ -434,7 +439,7 @@ mod tests {
         tree.counter = 1;
         tree.check(&create("/a/b", 1), ErrorCode::NodeExists, &[]);
         assert_eq!((tree.stat("/a"), tree.stat("/a/b")), before);
-        assert_eq!(tree.tree.acl("/a/b"), Some(Acl::open()));
+        assert_eq!(tree.tree.acl("/a/b").unwrap()[..], Acl::open());
     }
 
     /// 1. The snapshot is past `/`, which lists `/p`.

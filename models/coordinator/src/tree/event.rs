@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jute::data::Acl;
+
 /// What happened to a znode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -22,4 +24,6 @@ pub struct TreeEvent {
     pub change: Change,
     /// To which znode; the root is `/`.
     pub path: Arc<str>,
+    /// The znode's access control list (of a deleted one, its last): who may not read it is not told (§8.4).
+    pub acl: Arc<[Acl]>,
 }

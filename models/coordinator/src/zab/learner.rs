@@ -530,8 +530,8 @@ impl Learner {
     /// What the pipeline wants of a follower's leader.
     pub(super) fn on_server_event(&mut self, event: ServerEvent, io: &mut Io<'_, Coordinator>) {
         match event {
-            ServerEvent::Forward { session, cxid, op, body } => {
-                let request = LearnerRequest { session, cxid, op, body, auth: Vec::new() };
+            ServerEvent::Forward { session, cxid, op, body, ids } => {
+                let request = LearnerRequest { session, cxid, op, body, auth: ids.to_vec() };
                 self.write(QuorumPacket::Request(request), io);
             }
             ServerEvent::Revalidate { session, timeout_ms } => {

@@ -127,7 +127,7 @@ fn shown(database: &Database) -> Shown {
     let tree = database.tree();
     let node = |(path, node): (&str, &coordinator::tree::Node)| {
         let children = node.children().map(str::to_owned).collect();
-        (path.to_owned(), node.data().clone(), *node.stat(), tree.acl(path).unwrap(), children)
+        (path.to_owned(), node.data().clone(), *node.stat(), tree.acl(path).unwrap().to_vec(), children)
     };
     tree.iter().map(node).collect()
 }

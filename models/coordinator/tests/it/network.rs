@@ -14,6 +14,8 @@ use machine::{Effect, EndId, HostId, Input, Instant, Loss, Machine, Port, Span};
 
 const LATENCY: Span = Span::micros(200);
 const SYNC: Span = Span::millis(1);
+/// Where the clients are.
+pub(crate) const CLIENT_HOST: HostId = HostId(99);
 
 /// Where a connection's other end is: at a host, or with the test.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -72,7 +74,7 @@ impl Network {
         Self::of([ServerConfig::standalone()].into_iter(), |_| {})
     }
 
-    fn of(configs: impl Iterator<Item = ServerConfig>, change: impl Fn(&mut ServerConfig)) -> Self {
+    pub(crate) fn of(configs: impl Iterator<Item = ServerConfig>, change: impl Fn(&mut ServerConfig)) -> Self {
         let rigs: Vec<Rig<Coordinator>> = configs
             .enumerate()
             .map(|(host, mut config)| {
@@ -338,6 +340,24 @@ impl Network {
 
     /// As [`Network::connect`], where the server may be unable to; it is given a second.
     pub(crate) fn try_connect(&mut self, server: usize) -> Option<usize> {
+        let client = self.open(
+            server,
+            ConnectRequest {
+                protocol_version: 0,
+                last_zxid_seen: Zxid::ZERO,
+                timeout_ms: 10_000,
+                session: SessionId::ZERO,
+                password: Buffer::new(bytes::Bytes::from_static(&[0; 16])),
+                read_only: Some(false),
+            },
+        );
+        let done =
+            self.run_until(Span::secs(1), |net| !net.clients[client].session.is_zero() || net.clients[client].lost);
+        (done && !self.clients[client].session.is_zero()).then_some(client)
+    }
+
+    /// A client dials from [`CLIENT_HOST`] and says its first words, without waiting for the answer.
+    pub(crate) fn open(&mut self, server: usize, first: ConnectRequest) -> usize {
         let client = self.clients.len();
         let end = self.fresh_end();
         self.peers.insert((server, end), Peer::Client(client));
@@ -350,24 +370,20 @@ impl Network {
             lost: false,
         });
         let port = self.machine(server).config().client_port;
-        self.feed(server, Input::Accepted { on: end, port, peer: HostId(99) });
-        self.say(
-            client,
-            ClientFrame::Connect(ConnectRequest {
-                protocol_version: 0,
-                last_zxid_seen: Zxid::ZERO,
-                timeout_ms: 10_000,
-                session: SessionId::ZERO,
-                password: Buffer::new(bytes::Bytes::from_static(&[0; 16])),
-                read_only: Some(false),
-            }),
-        );
-        let done =
-            self.run_until(Span::secs(1), |net| !net.clients[client].session.is_zero() || net.clients[client].lost);
-        (done && !self.clients[client].session.is_zero()).then_some(client)
+        self.feed(server, Input::Accepted { on: end, port, peer: CLIENT_HOST });
+        self.say(client, ClientFrame::Connect(first));
+        client
     }
 
-    fn say(&mut self, client: usize, frame: ClientFrame) {
+    /// A client ends its connection, and not its session.
+    pub(crate) fn hang_up(&mut self, client: usize) {
+        let Client { server, end, .. } = self.clients[client];
+        if self.peers.remove(&(server, end)).is_some() {
+            self.input(server, Input::Lost { on: end, why: Loss::Closed });
+        }
+    }
+
+    pub(crate) fn say(&mut self, client: usize, frame: ClientFrame) {
         let Client { server, end, .. } = self.clients[client];
         self.input(server, Input::Message { on: end, message: Message::Client(ClientPacket::ToServer(frame)) });
     }

@@ -418,8 +418,8 @@ pub struct WhoAmIResponse {
 pub struct AuthPacket {
     /// 0; nobody looks at it.
     pub kind: i32,
-    /// The scheme.
-    pub scheme: String,
+    /// The scheme; null is one that nobody provides.
+    pub scheme: Option<String>,
     /// The proof, in the scheme's own form.
     pub auth: Buffer,
 }

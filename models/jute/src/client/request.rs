@@ -240,20 +240,11 @@ impl ClientFrame {
     }
 
     /// Returns what to answer to a frame that is no proper request, none to others.
-    ///
-    /// Simplified: a real server reads a null path, ACL id or scheme and trips over it later (zookeeper.md §5.3, §5.5). The code
-    /// is the same, but here the record is refused first, even if for instance the session has moved or the parent is missing.
     pub fn refusal(&self) -> Option<ErrorCode> {
         match self {
             ClientFrame::Connect(_) | ClientFrame::Request { .. } => None,
             ClientFrame::Unknown { .. } => Some(ErrorCode::Unimplemented),
-            ClientFrame::Malformed { op, error, body, .. } => Some(if *op == OpCode::DeleteContainer {
-                ErrorCode::BadArguments
-            } else if *error == DecodeError::UnexpectedNull {
-                refusal_of_null(*op, body.starts_with(&NULL))
-            } else {
-                ErrorCode::MarshallingError
-            }),
+            ClientFrame::Malformed { op, error, body, .. } => Some(refusal_of_malformed(*op, error, body)),
         }
     }
 
@@ -286,6 +277,21 @@ impl ClientFrame {
             Ok(None) => ClientFrame::Unknown { xid, code, body: body() },
             Err(error) => ClientFrame::Malformed { xid, op, error, body: body() },
         })
+    }
+}
+
+/// Returns what to answer to a record that cannot be read.
+///
+/// Simplified: a real server reads a null path, ACL id or scheme and trips over it later (zookeeper.md §5.3, §5.5). The code
+/// is the same, but here the record is refused first, even if for instance the session has moved or the parent is missing.
+#[must_use]
+pub fn refusal_of_malformed(op: OpCode, error: &DecodeError, body: &[u8]) -> ErrorCode {
+    if op == OpCode::DeleteContainer {
+        ErrorCode::BadArguments
+    } else if *error == DecodeError::UnexpectedNull {
+        refusal_of_null(op, body.starts_with(&NULL))
+    } else {
+        ErrorCode::MarshallingError
     }
 }
 

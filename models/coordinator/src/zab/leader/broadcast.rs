@@ -41,8 +41,8 @@ impl Leader {
             }
             QuorumPacket::Request(request) => {
                 // What no learner forwards is dropped.
-                let LearnerRequest { session, cxid, op, body, auth: _ } = request;
-                let _ = parts.server.submit_from_learner(end, session, cxid, op, &body, io);
+                let LearnerRequest { session, cxid, op, body, auth } = request;
+                let _ = parts.server.submit_from_learner(end, session, cxid, op, (&body, auth), io);
             }
             // Ignored, with a warning in the real server's log.
             QuorumPacket::Proposal { .. }

@@ -46,6 +46,11 @@ fn sequential_names_are_those_of_a_real_server() {
 }
 
 #[test]
+fn sequential_names_beyond_the_last_number_are_those_of_a_real_server() {
+    check("sequential-overflow-106", 142, 0);
+}
+
+#[test]
 fn multis_are_those_of_a_real_server() {
     check("multi-107", 149, 9);
 }

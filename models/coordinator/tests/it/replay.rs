@@ -9,12 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use coordinator::store::{SnapshotImage, snapshot_path};
+use coordinator::tree::{AclId, PersistedNode};
 use coordinator::{Fact, Release, ServerConfig};
 use jute::client::{
     ClientFrame, CreateRequest, ExistsRequest, GetAclRequest, GetChildrenRequest, GetDataRequest, Request, Response,
     ServerFrame, SetDataRequest, SetWatchesRequest, SyncRequest,
 };
-use jute::data::{Acl, Id};
+use jute::data::{Acl, Id, StatPersisted};
 use jute::{Buffer, Version, Xid, Zxid};
 use machine::Span;
 use serde_json::{Value, json};
@@ -83,6 +85,7 @@ fn config(header: &Value) -> ServerConfig {
             .map(|schemes| schemes.split(',').map(str::to_owned).collect()),
         jute_max_buffer: number("jute.maxbuffer")
             .map_or(default.jute_max_buffer, |bytes| u32::try_from(bytes).unwrap()),
+        snapshot_trust_empty: is_set("snapshot.trust.empty"),
         digest_enabled: text("digest.enabled").is_none_or(|value| value == "true"),
         addresses: [(CLIENT_HOST, IpAddr::V4(Ipv4Addr::LOCALHOST))].into(),
         release: Release::V3_8_0,
@@ -97,6 +100,9 @@ impl Replay {
         assert_eq!(transcript.header["mode"], "standalone");
         let config = config(&transcript.header);
         let mut network = Network::of([config.clone()].into_iter(), |own| own.clone_from(&config));
+        if let Some(tree) = transcript.header.get("initial_tree") {
+            load(&mut network, tree);
+        }
         network.boot_all();
         network.run(Span::millis(10));
         let mut replay = Self {
@@ -447,6 +453,42 @@ impl Replay {
             }
         }
     }
+}
+
+/// Leaves a snapshot on the first server's disk, before it boots.
+fn load(network: &mut Network, tree: &Value) {
+    let number = |node: &Value, key: &str| node[key].as_i64().unwrap_or(0);
+    let version = |node: &Value, key: &str| Version::new(i32::try_from(number(node, key)).unwrap());
+    let nodes = tree["nodes"].as_object().unwrap().iter().map(|(path, node)| {
+        let zxid = |key: &str| Zxid::from_wire(number(node, key)).unwrap();
+        let stat = StatPersisted {
+            czxid: zxid("czxid"),
+            mzxid: zxid("mzxid"),
+            pzxid: zxid("pzxid"),
+            version: version(node, "version"),
+            cversion: version(node, "cversion"),
+            aversion: version(node, "aversion"),
+            // Any time will do: they are not compared, but for being none.
+            ctime: i64::from(node["ctime"] == "T"),
+            mtime: i64::from(node["mtime"] == "T"),
+            ephemeral_owner: 0,
+        };
+        let data = recorded_data(&node["data"]).map_or(Buffer::NULL, Buffer::new);
+        let acl = if path == "/zookeeper/config" { 2 } else if path.starts_with("/of") { 1 } else { -1 };
+        (if path == "/" { String::new() } else { path.clone() }, PersistedNode { data, acl, stat })
+    });
+    let zxid = Zxid::from_wire(tree["last_zxid"].as_i64().unwrap()).unwrap();
+    let image = SnapshotImage {
+        sessions: Vec::new(),
+        acls: vec![(AclId(1), Acl::open()), (AclId(2), Acl::read_only())],
+        nodes: nodes.collect(),
+        digest: None,
+        last_processed: None,
+    };
+    network.rigs[0].with_io(|config, io| {
+        let file = io.disk().create(&snapshot_path(&config.data_dir, zxid)).unwrap();
+        io.disk().append(file, &image.encode()).unwrap();
+    });
 }
 
 /// A request whose frame is too long to be recorded.

@@ -1,6 +1,7 @@
 //! Every key of zookeeper.md §1.2, with its default and what it sets in the model.
 
 use coordinator::ServerConfig;
+use machine::Span;
 
 use crate::properties::{
     Key, boolean, millis, millis_or_default, not_modelled, number, port, positive, positive_millis, set,
@@ -128,13 +129,21 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     not_modelled("metricsProvider.httpHost", "0.0.0.0"),
     not_modelled("metricsProvider.httpPort", "7000"),
     not_modelled("metricsProvider.exportJvmInfo", "true"),
-    not_modelled("skipACL", "no"),
+    set("skipACL", "no", |c, v| boolean(v).map(|yes| c.skip_acl = yes)),
     not_modelled("enableEagerACLCheck", "false"),
-    not_modelled("extendedTypesEnabled", "false"),
-    not_modelled("znode.container.checkIntervalMs", "60000"),
-    not_modelled("znode.container.maxPerMinute", "10000"),
-    not_modelled("znode.container.maxNeverUsedIntervalMs", "0 (off)"),
-    not_modelled("enforceQuota", "false"),
+    set("extendedTypesEnabled", "false", |c, v| boolean(v).map(|yes| c.extended_types_enabled = yes)),
+    set("znode.container.checkIntervalMs", "60000", |c, v| {
+        positive_millis(v).map(|ms| c.container_check_interval = ms)
+    }),
+    set("znode.container.maxPerMinute", "10000", |c, v| positive(v).map(|n| c.container_max_per_minute = n)),
+    set("znode.container.maxNeverUsedIntervalMs", "0 (off)", |c, v| {
+        millis(v).map(|ms| c.container_max_never_used = Some(ms).filter(|&ms| ms > Span::ZERO))
+    }),
+    set("enforceQuota", "false", |c, v| boolean(v).map(|yes| c.enforce_quota = yes)),
+    set("DigestAuthenticationProvider.superDigest", "none", |c, v| {
+        let is_digest = v.split_once(':').is_some_and(|(user, digest)| !user.is_empty() && !digest.is_empty());
+        if is_digest { Ok(c.super_digest = Some(v.to_owned())) } else { Err("a user and a digest, parted by a colon") }
+    }),
     set("digest.enabled", "true", |c, v| boolean(v).map(|yes| c.digest_enabled = yes)),
     set("closeSessionTxn.enabled", "true", |c, v| boolean(v).map(|yes| c.close_session_txn_enabled = yes)),
     set("serializeLastProcessedZxid.enabled", "true", |c, v| {

@@ -18,8 +18,8 @@ pub struct Member {
     pub quorum_port: Port,
     /// Where it accepts the other voters' leader election.
     pub election_port: Port,
-    /// Where it accepts clients.
-    pub client_port: Port,
+    /// Where it accepts clients, if its line says so; each server also has a `clientPort` of its own.
+    pub client_port: Option<Port>,
 }
 
 /// Whose habits a server has where releases differ (the reference tags what was seen of 3.8.0 `[R38]`).
@@ -256,7 +256,12 @@ impl ServerConfig {
             .zip(hosts)
             .map(|(number, &host)| {
                 let member =
-                    Member { host, quorum_port: QUORUM_PORT, election_port: ELECTION_PORT, client_port: CLIENT_PORT };
+                    Member {
+                    host,
+                    quorum_port: QUORUM_PORT,
+                    election_port: ELECTION_PORT,
+                    client_port: Some(CLIENT_PORT),
+                };
                 (Sid::new(number), member)
             })
             .collect();
@@ -308,10 +313,12 @@ impl ServerConfig {
         let mut text = String::new();
         for (sid, member) in &self.members {
             let Member { host, quorum_port, election_port, client_port } = member;
-            text += &format!(
-                "server.{sid}={host}:{}:{}:participant;0.0.0.0:{}\n",
-                quorum_port.0, election_port.0, client_port.0
-            );
+            let host = self.addresses.get(host).map_or_else(|| host.to_string(), IpAddr::to_string);
+            text += &format!("server.{sid}={host}:{}:{}:participant", quorum_port.0, election_port.0);
+            if let Some(client_port) = client_port {
+                text += &format!(";0.0.0.0:{}", client_port.0);
+            }
+            text.push('\n');
         }
         text + "version=0"
     }

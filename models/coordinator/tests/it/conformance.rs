@@ -119,3 +119,13 @@ fn long_frames_are_those_of_a_real_server() {
 fn enforced_authentication_are_those_of_a_real_server() {
     check("enforce-auth-124", 127, 3);
 }
+
+#[test]
+fn operations_across_servers_are_those_of_a_real_ensemble() {
+    check("ensemble-crud-121", 239, 33);
+}
+
+#[test]
+fn sessions_that_move_between_servers_are_those_of_a_real_ensemble() {
+    check("ensemble-sessions-122", 197, 19);
+}

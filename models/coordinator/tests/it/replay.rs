@@ -46,6 +46,8 @@ pub(crate) struct Replay {
     network: Network,
     connections: BTreeMap<String, Connection>,
     symbols: Symbols,
+    /// Flushes wait for the leader first.
+    is_ensemble: bool,
     next_flush: i32,
     next_own: i32,
     /// The last zxid a flush saw.
@@ -97,19 +99,37 @@ impl Replay {
     /// Replays all of a transcript.
     pub(crate) fn run(name: &str) -> Self {
         let transcript = Transcript::read(name);
-        assert_eq!(transcript.header["mode"], "standalone");
+        let is_ensemble = transcript.header["mode"] == "ensemble-3";
         let config = config(&transcript.header);
-        let mut network = Network::of([config.clone()].into_iter(), |own| own.clone_from(&config));
+        let mut network = if is_ensemble {
+            let change = |own: &mut ServerConfig| {
+                *own = ServerConfig { myid: own.myid, members: own.members.clone(), ..config.clone() };
+                for (sid, member) in &mut own.members {
+                    let ports = transcript.ports(*sid);
+                    (member.quorum_port, member.election_port, member.client_port) = (ports.0, ports.1, None);
+                    own.addresses.insert(member.host, IpAddr::V4(Ipv4Addr::LOCALHOST));
+                }
+            };
+            Network::ensemble(3, change)
+        } else {
+            Network::of([config.clone()].into_iter(), |_| {})
+        };
         if let Some(tree) = transcript.header.get("initial_tree") {
             load(&mut network, tree);
         }
-        network.boot_all();
-        network.run(Span::millis(10));
+        let order = transcript.header["config"].get("start_order").cloned().unwrap_or(json!([1]));
+        for sid in order.as_array().unwrap() {
+            network.boot(usize::try_from(sid.as_u64().unwrap()).unwrap() - 1);
+            network.run(Span::millis(10));
+        }
+        assert!(network.run_until(Span::secs(10), |network| network.serving().len() == network.rigs.len()), "all serve");
+        network.run(Span::secs(1));
         let mut replay = Self {
             name: name.to_owned(),
             network,
             connections: BTreeMap::new(),
             symbols: Symbols::default(),
+            is_ensemble,
             next_flush: FLUSH_XID,
             next_own: OWN_XID,
             zxid: 0,
@@ -302,21 +322,27 @@ impl Replay {
             if Some(handle.as_str()) == but || !flushes || closed || self.network.clients[client].lost {
                 continue;
             }
-            let xid = Xid::new(self.next_flush);
-            self.next_flush += 1;
-            let request = Request::Exists(ExistsRequest { path: "/zookeeper".to_owned(), watch: false });
-            self.network.say(client, ClientFrame::Request { xid, request });
-            let is_reply =
-                |frame: &ServerFrame| matches!(frame, ServerFrame::Reply { header, .. } if header.xid == xid);
-            self.network.run_until(Span::secs(1), |network| {
-                let client = &network.clients[client];
-                client.lost || client.frames[read..].iter().any(is_reply)
-            });
-            let frames = &mut self.network.clients[client].frames;
-            if let Some(at) = frames[read..].iter().position(is_reply) {
-                let ServerFrame::Reply { header, .. } = frames.remove(read + at) else { panic!("a reply") };
-                self.zxid = self.zxid.max(header.zxid.map_or(0, Zxid::to_wire));
+            if self.is_ensemble {
+                self.flush_with(client, read, Request::Sync(SyncRequest { path: Some("/".to_owned()) }));
             }
+            let exists = Request::Exists(ExistsRequest { path: "/zookeeper".to_owned(), watch: false });
+            self.flush_with(client, read, exists);
+        }
+    }
+
+    fn flush_with(&mut self, client: usize, read: usize, request: Request) {
+        let xid = Xid::new(self.next_flush);
+        self.next_flush += 1;
+        self.network.say(client, ClientFrame::Request { xid, request });
+        let is_reply = |frame: &ServerFrame| matches!(frame, ServerFrame::Reply { header, .. } if header.xid == xid);
+        self.network.run_until(Span::secs(1), |network| {
+            let client = &network.clients[client];
+            client.lost || client.frames[read..].iter().any(is_reply)
+        });
+        let frames = &mut self.network.clients[client].frames;
+        if let Some(at) = frames[read..].iter().position(is_reply) {
+            let ServerFrame::Reply { header, .. } = frames.remove(read + at) else { panic!("a reply") };
+            self.zxid = self.zxid.max(header.zxid.map_or(0, Zxid::to_wire));
         }
     }
 

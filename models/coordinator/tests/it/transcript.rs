@@ -10,7 +10,8 @@ use jute::client::{ConnectResponse, OpResult, Response, ServerFrame, WatcherEven
 use jute::data::{Acl, Stat};
 use jute::op::EventType;
 use jute::password::session_password;
-use jute::{SessionId, Zxid};
+use jute::{SessionId, Sid, Zxid};
+use machine::Port;
 use serde_json::{Value, json};
 
 /// The header and the steps of a transcript.
@@ -34,6 +35,17 @@ impl Transcript {
         });
         let header = lines.next().unwrap();
         Self { header, steps: lines.collect() }
+    }
+}
+
+impl Transcript {
+    /// The quorum and election port of a server, as its line in `/zookeeper/config` was read at the end.
+    pub(crate) fn ports(&self, sid: Sid) -> (Port, Port) {
+        let dump = self.steps.iter().rfind(|step| step["op"] == "dump_tree").expect("a dump at the end");
+        let text = dump["reply"]["nodes"]["/zookeeper/config"]["data"]["utf8"].as_str().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("server.{sid}="))).unwrap();
+        let mut parts = line.split(':').skip(1).map(|part| Port(part.parse().unwrap()));
+        (parts.next().unwrap(), parts.next().unwrap())
     }
 }
 

@@ -206,7 +206,7 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
                     host,
                     quorum_port: machine::Port(line.quorum_port),
                     election_port: machine::Port(line.election_port),
-                    client_port: line.client_port.map_or(config.client_port, machine::Port),
+                    client_port: line.client_port.map(machine::Port),
                 };
                 config.members.insert(sid, member);
                 servers.push(Server { host, name: format!("zk{sid}"), sid });
@@ -216,7 +216,7 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
             let hosts: Vec<HostId> = (0..drawn).map(HostId).collect();
             let sample = ServerConfig::ensemble(Sid::new(1), &hosts);
             for (sid, member) in sample.members {
-                config.members.insert(sid, Member { client_port: config.client_port, ..member });
+                config.members.insert(sid, Member { client_port: Some(config.client_port), ..member });
                 servers.push(Server { host: member.host, name: format!("zk{sid}"), sid });
             }
         }
@@ -252,7 +252,7 @@ fn defects(scenario: &Scenario) -> Defects {
 /// `zookeeper.connect` of everybody.
 pub(crate) fn connect_string(topology: &Topology) -> Vec<ZkServer> {
     let server = |server: &Server| {
-        let port = topology.config.members[&server.sid].client_port;
+        let port = topology.config.members[&server.sid].client_port.unwrap_or(topology.config.client_port);
         ZkServer { name: Arc::from(server.name.as_str()), address: Address { host: server.host, port } }
     };
     topology.servers.iter().map(server).collect()

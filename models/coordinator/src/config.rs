@@ -144,6 +144,10 @@ pub struct ServerConfig {
     pub max_read_batch_size: Option<usize>,
     /// `commitProcessor.maxCommitBatchSize`.
     pub max_commit_batch_size: usize,
+    /// `localSessionsEnabled`: new sessions are known to their server alone.
+    pub local_sessions_enabled: bool,
+    /// `localSessionsUpgradingEnabled`: they become global when they make an ephemeral.
+    pub local_sessions_upgrading_enabled: bool,
     /// `extendedTypesEnabled`: whether there are TTL znodes.
     pub extended_types_enabled: bool,
     /// `znode.container.checkIntervalMs`: how often empty containers and TTL znodes are looked for.
@@ -229,6 +233,8 @@ impl ServerConfig {
             sessionless_cnxn_timeout: Span::secs(10),
             max_read_batch_size: None,
             max_commit_batch_size: 1,
+            local_sessions_enabled: false,
+            local_sessions_upgrading_enabled: false,
             extended_types_enabled: false,
             container_check_interval: Span::secs(60),
             container_max_per_minute: 10_000,
@@ -255,8 +261,7 @@ impl ServerConfig {
         let members: BTreeMap<_, _> = (1..=u8::MAX - 1)
             .zip(hosts)
             .map(|(number, &host)| {
-                let member =
-                    Member {
+                let member = Member {
                     host,
                     quorum_port: QUORUM_PORT,
                     election_port: ELECTION_PORT,
@@ -273,10 +278,7 @@ impl ServerConfig {
     /// The IP address of a host, as ACLs know its clients: unless it is named, 10.0.0.0 and the host's number plus one.
     #[must_use]
     pub fn address_of(&self, host: HostId) -> IpAddr {
-        self.addresses
-            .get(&host)
-            .copied()
-            .unwrap_or_else(|| Ipv4Addr::from_bits(0x0a00_0001 + host.0).into())
+        self.addresses.get(&host).copied().unwrap_or_else(|| Ipv4Addr::from_bits(0x0a00_0001 + host.0).into())
     }
 
     /// Whether this server is one of an ensemble (`isDistributed`).

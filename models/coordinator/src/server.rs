@@ -29,6 +29,7 @@ mod expiry_queue;
 mod finish;
 mod identity;
 mod ingress;
+mod local_sessions;
 mod prep;
 mod prep_txn;
 mod read;
@@ -57,6 +58,7 @@ use commit::CommitProcessor;
 use connection::Connections;
 use containers::ContainerManager;
 use expiry_queue::ExpiryQueue;
+use local_sessions::LocalSessions;
 use prep::Prep;
 use session_tracker::{SessionTracker, Tracking};
 use snapshot::SnapshotThread;
@@ -193,6 +195,8 @@ pub struct Server {
     connection_expiry: ExpiryQueue<EndId>,
     watches: WatchTable,
     tracking: Tracking,
+    /// Of a server of an ensemble whose new sessions are local.
+    locals: Option<LocalSessions>,
     /// Sessions that expired and whose closing is not submitted yet.
     expired: Vec<SessionId>,
     /// The next session's id.
@@ -232,6 +236,7 @@ impl Server {
             connection_expiry: ExpiryQueue::new(config.sessionless_cnxn_timeout, now),
             watches: WatchTable::new(config.release == Release::V3_8_0),
             tracking: Tracking::Touching(BTreeMap::new()),
+            locals: None,
             expired: Vec::new(),
             next_session: SessionId::ZERO,
             prep: Prep::new(Zxid::ZERO, config.digest_enabled),
@@ -276,6 +281,8 @@ impl Server {
             }
             Serving::Follower => Tracking::Touching(BTreeMap::new()),
         };
+        self.locals = (config.local_sessions_enabled && serving != Serving::Standalone)
+            .then(|| LocalSessions::new(config.tick_time, now));
         self.expired.clear();
         // A standalone server calls itself 1 (§7.1).
         let sid = if config.is_distributed() { config.myid } else { Sid::new(1) };
@@ -311,6 +318,7 @@ impl Server {
         self.late_watches.clear();
         self.containers = ContainerManager::new(self.config.container_check_interval, io.now());
         self.tracking = Tracking::Touching(BTreeMap::new());
+        self.locals = None;
         self.prep.queue.clear();
         self.prep.dead = true;
         self.commit = CommitProcessor::new(false, self.config.max_read_batch_size, self.config.max_commit_batch_size);
@@ -414,7 +422,8 @@ impl Server {
             Tracking::Expiring(tracker) => tracker.next_due(),
             Tracking::Touching(_) => None,
         };
-        [sessions, self.connection_expiry.next_due()].into_iter().flatten().min()
+        let locals = self.locals.as_ref().and_then(|locals| locals.tracker.next_due());
+        [sessions, locals, self.connection_expiry.next_due()].into_iter().flatten().min()
     }
 
     /// What sessions are measured by: the monotonic clock. A mutant has it run ahead as the calendar does.
@@ -441,6 +450,9 @@ impl Server {
                 self.expired.push(session);
             }
         }
+        while let Some(expired) = self.locals.as_mut().and_then(|locals| locals.tracker.expire(now)) {
+            self.expired.extend(expired.into_iter().map(|(session, _)| session));
+        }
         if was_idle && !self.expired.is_empty() {
             io.defer(work::SESSIONS, ServerWork::Expire(self.term));
         }
@@ -450,7 +462,8 @@ impl Server {
     fn on_expire_turn(&mut self, io: &mut Io<'_, Coordinator>) {
         for session in std::mem::take(&mut self.expired) {
             let ask = Ask::Client(jute::client::Request::CloseSession);
-            self.submit(Request::detached(session, Xid::ZERO, ask, Owner::Me, nobody()), io);
+            let is_local = self.is_local(session);
+            self.submit(Request { is_local, ..Request::detached(session, Xid::ZERO, ask, Owner::Me, nobody()) }, io);
         }
     }
 

@@ -26,6 +26,12 @@ impl SessionId {
         SessionId(if id == i64::MIN { id + 1 } else { id })
     }
 
+    /// Returns the server that minted it: the top byte.
+    pub const fn server(self) -> Sid {
+        let [server, ..] = self.0.to_be_bytes();
+        Sid::new(server)
+    }
+
     /// Returns the id minted after this one.
     #[must_use]
     pub const fn next(self) -> Self {

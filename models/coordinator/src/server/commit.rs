@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jute::op::OpCode;
 use jute::{SessionId, Xid};
 
-use super::request::{Request, is_write};
+use super::request::Request;
 
 /// The queues between preparation and application.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl CommitProcessor {
 
     /// Whether a request must wait for the leader.
     fn needs_commit(&self, request: &Request) -> bool {
-        is_write(request.op()) || self.match_syncs && request.op() == OpCode::Sync
+        request.is_write() || self.match_syncs && request.op() == OpCode::Sync
     }
 
     /// Takes a request of this server (or, at the leader, of anybody).

@@ -50,14 +50,20 @@ impl Server {
     fn create_session(&mut self, end: EndId, timeout_ms: i32, io: &mut Io<'_, Coordinator>) {
         let session = self.next_session;
         self.next_session = session.next();
-        if let Tracking::Expiring(tracker) = &mut self.tracking {
-            tracker.track(session, timeout_ms, io.now());
-        }
+        let is_local = self.makes_local_sessions();
         self.connections.bind(end, session);
-        let touched = self.tracking.touch(session, timeout_ms, io.now());
-        assert!(touched, "a session that was just minted is not closing");
+        if let Some(locals) = &mut self.locals {
+            locals.tracker.track(session, timeout_ms, io.now());
+        } else {
+            if let Tracking::Expiring(tracker) = &mut self.tracking {
+                tracker.track(session, timeout_ms, io.now());
+            }
+            let touched = self.tracking.touch(session, timeout_ms, io.now());
+            assert!(touched, "a session that was just minted is not closing");
+        }
         let ask = Ask::CreateSession { timeout_ms };
-        self.submit_of_client(Request::of_client(end, session, Xid::ZERO, ask, nobody()), io);
+        let request = Request::of_client(end, session, Xid::ZERO, ask, nobody());
+        self.submit_of_client(Request { is_local, ..request }, io);
     }
 
     fn reopen_session(
@@ -76,6 +82,11 @@ impl Server {
         self.connections.bind(end, session);
         if request.password.as_slice() != session_password(session) {
             self.finish_session(end, false, stores, io);
+            return;
+        }
+        if let Some(locals) = self.locals.as_mut().filter(|locals| locals.contains(session)) {
+            let valid = locals.tracker.touch(session, timeout_ms, io.now());
+            self.finish_session(end, valid, stores, io);
             return;
         }
         match self.serving.expect("a connection is read by who serves") {

@@ -35,6 +35,12 @@ impl Server {
     pub(super) fn finish(&mut self, request: Request, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
         let late = std::mem::take(&mut self.late_watches);
         let result = request.proposal.as_ref().map(|proposal| self.apply(proposal, stores, io));
+        if request.is_local
+            && request.op() == OpCode::CloseSession
+            && let Some(locals) = &mut self.locals
+        {
+            locals.tracker.remove(request.session);
+        }
         self.answer(request, result, stores, io);
         for (events, zxid) in late {
             self.fire_watches(&events, zxid, io);
@@ -106,7 +112,10 @@ impl Server {
         let txn_digest = proposal.entry.digest.map_or(tree_digest, |digest| digest.tree_digest);
         io.state(Fact::Applied { zxid, session, txn_digest, tree_digest });
         match &proposal.entry.txn {
-            Txn::CreateSession(create) => io.state(Fact::SessionCreated { session, timeout_ms: create.timeout_ms }),
+            Txn::CreateSession(create) => {
+                self.session_is_global(session);
+                io.state(Fact::SessionCreated { session, timeout_ms: create.timeout_ms });
+            }
             Txn::CloseSession(_) => {
                 if was_known {
                     io.state(Fact::SessionClosed { session });
@@ -153,6 +162,7 @@ impl Server {
                 Some(result) => reply(write_response(result, request.op())),
                 None => match (failure, &*request.ask) {
                     (Some(err), _) => reply(Err(err)),
+                    (None, Ask::Client(ClientRequest::CloseSession)) => reply(Ok(None)),
                     (None, Ask::Client(ClientRequest::Ping)) => Outcome::Reply { xid: Xid::PING, result: Ok(None) },
                     (None, Ask::Client(client)) => reply(self.read(end, (client, &request.ids), stores.db.tree(), io)),
                     (None, ask) => panic!("{} waits for a txn", ask.op()),

@@ -117,14 +117,14 @@ impl Server {
             }
             (Phase::Connected, ClientFrame::Request { xid, request }) => {
                 let op = request.op();
-                self.on_request(end, (session, xid), op, Ask::Client(request), io);
+                self.on_request(end, (session, xid), op, Ask::Client(request), stores, io);
             }
             (Phase::Connected, ClientFrame::Malformed { xid, op, error, body }) => {
                 let err = refusal_of_malformed(op, &error, &body);
-                self.on_request(end, (session, xid), op, Ask::Malformed { op, body, err }, io);
+                self.on_request(end, (session, xid), op, Ask::Malformed { op, body, err }, stores, io);
             }
             (Phase::Connected, ClientFrame::Unknown { xid, code: _, body: _ }) => {
-                if self.touch_session(end, session, io) {
+                if self.touch_session(end, session, stores, io) {
                     self.count_outstanding(end, xid);
                     self.refuse_unimplemented(end, xid, io);
                 }
@@ -185,10 +185,11 @@ impl Server {
         (session, xid): (SessionId, Xid),
         op: OpCode,
         ask: Ask,
+        stores: &Stores<'_>,
         io: &mut Io<'_, Coordinator>,
     ) {
         self.count_outstanding(end, xid);
-        if !self.touch_session(end, session, io) {
+        if !self.touch_session(end, session, stores, io) {
             // The session is unknown or closing: dropped without a reply.
             return;
         }
@@ -197,7 +198,10 @@ impl Server {
             return;
         }
         let ids = self.connections.ids(end);
-        self.submit_of_client(Request::of_client(end, session, xid, ask, ids), io);
+        let is_local = op == OpCode::CloseSession && self.is_local(session);
+        let mut request = Request { is_local, ..Request::of_client(end, session, xid, ask, ids) };
+        self.upgrade_for(&mut request, io);
+        self.submit_of_client(request, io);
     }
 
     /// Queues a client's request and counts it.
@@ -206,9 +210,15 @@ impl Server {
         self.submit(request, io);
     }
 
-    fn touch_session(&mut self, end: EndId, session: SessionId, io: &mut Io<'_, Coordinator>) -> bool {
+    fn touch_session(
+        &mut self,
+        end: EndId,
+        session: SessionId,
+        stores: &Stores<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) -> bool {
         let timeout_ms = self.connections.get(end).map_or(0, |connection| connection.timeout_ms);
-        self.tracking.touch(session, timeout_ms, io.now())
+        self.touch_known(session, timeout_ms, stores.db, io.now())
     }
 
     /// `incrOutstandingAndCheckThrottle`: while the server has too much to do, a connection with anything outstanding is not read.

@@ -13,8 +13,9 @@ use jute::{SessionId, Xid, Zxid};
 use machine::{EndId, Io};
 
 use super::change::OutstandingChanges;
+use super::local_sessions::check_at_leader;
 use super::prep_txn::Preparation;
-use super::request::{Ask, Owner, Proposal, Request, is_write};
+use super::request::{Ask, Owner, Proposal, Request};
 use super::session_tracker::Tracking;
 use super::{Server, ServerEvent, ServerWork, Serving};
 use crate::tree::DIGEST_VERSION;
@@ -80,7 +81,7 @@ impl Server {
     /// `FollowerRequestProcessor`: the commit processor knows of a request before the leader can (ZOOKEEPER-1863).
     fn forward(&mut self, request: Request, io: &mut Io<'_, Coordinator>) {
         let op = request.op();
-        let forwards = is_write(op) || op == OpCode::Sync;
+        let forwards = request.is_write() || op == OpCode::Sync;
         let (session, cxid, ask) = (request.session, request.cxid, Arc::clone(&request.ask));
         let ids = Arc::clone(&request.ids);
         if op == OpCode::Sync {
@@ -116,11 +117,14 @@ impl Server {
     /// Gives a write its txn, and any request the error it will end with.
     fn prepare(&mut self, mut request: Request, db: &Database, io: &mut Io<'_, Coordinator>) -> Request {
         let Tracking::Expiring(tracker) = &mut self.tracking else { panic!("who prepares tracks sessions") };
-        let op = request.op();
-        if !is_write(op) {
-            request.failure = tracker.check(request.session, request.owner).err();
+        if !request.is_write() {
+            if !request.is_local {
+                let who = (request.session, request.owner);
+                request.failure = check_at_leader(tracker, self.locals.as_mut(), who, self.config.myid).err();
+            }
             return request;
         }
+        let refusal = request.failure.take();
         // Before anything is validated: a write that fails has its place in the order like any other.
         self.prep.zxid = self.prep.zxid.next();
         let header = TxnHeader {
@@ -134,6 +138,8 @@ impl Server {
             owner: request.owner,
             ids: &request.ids,
             tracker,
+            locals: self.locals.as_mut(),
+            refusal,
             changes: &mut self.prep.changes,
             db,
             config: &self.config,

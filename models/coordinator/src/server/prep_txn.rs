@@ -18,6 +18,7 @@ use jute::{Buffer, Version, Zxid};
 
 use super::acl;
 use super::change::{FutureNode, OutstandingChanges};
+use super::local_sessions::{LocalSessions, check_at_leader};
 use super::request::Owner;
 use super::session_tracker::SessionTracker;
 use crate::config::{Release, ServerConfig};
@@ -32,6 +33,9 @@ pub(super) struct Preparation<'a> {
     /// Who asks.
     pub(super) ids: &'a [Id],
     pub(super) tracker: &'a mut SessionTracker,
+    pub(super) locals: Option<&'a mut LocalSessions>,
+    /// Why its ephemerals are refused, if whoever took the request knows.
+    pub(super) refusal: Option<ErrorCode>,
     pub(super) changes: &'a mut OutstandingChanges,
     pub(super) db: &'a Database,
     pub(super) config: &'a ServerConfig,
@@ -45,7 +49,8 @@ impl Preparation<'_> {
     }
 
     fn check_session(&mut self) -> Result<(), ErrorCode> {
-        self.tracker.check(self.header.session, self.owner)
+        let who = (self.header.session, self.owner);
+        check_at_leader(self.tracker, self.locals.as_deref_mut(), who, self.config.myid)
     }
 
     /// A write of its own, but for multi and closeSession.
@@ -167,7 +172,13 @@ impl Preparation<'_> {
         data: &Buffer,
         acl: Option<&[Acl]>,
     ) -> Result<Created, ErrorCode> {
-        if let Err(err) = self.check_session() {
+        let checked = if mode.is_ephemeral() {
+            // Ephemerals are of global sessions.
+            self.refusal.map_or_else(|| self.tracker.check(self.header.session, self.owner), Err)
+        } else {
+            self.check_session()
+        };
+        if let Err(err) = checked {
             if mode.is_ephemeral() && self.tracker.is_closing(self.header.session) {
                 self.marks.push(CoordinatorMark::CreateRacedWithClose);
             }

@@ -222,6 +222,8 @@ pub struct Request {
     pub owner: Owner,
     /// Who the client was when it asked.
     pub ids: Arc<[Id]>,
+    /// Begins or ends a session that only this server knows: no txn.
+    pub(crate) is_local: bool,
     /// The connection that waits for the answer; none if nobody here does.
     pub client: Option<EndId>,
     /// What became of it in preparation: every write has a txn, reads have none.
@@ -240,6 +242,7 @@ impl Request {
             ask: Arc::new(ask),
             owner: Owner::Me,
             ids,
+            is_local: false,
             client: Some(client),
             proposal: None,
             failure: None,
@@ -249,7 +252,17 @@ impl Request {
     /// A request nobody here waits for.
     #[must_use]
     pub(crate) fn detached(session: SessionId, cxid: Xid, ask: Ask, owner: Owner, ids: Arc<[Id]>) -> Self {
-        Self { session, cxid, ask: Arc::new(ask), owner, ids, client: None, proposal: None, failure: None }
+        Self {
+            session,
+            cxid,
+            ask: Arc::new(ask),
+            owner,
+            ids,
+            is_local: false,
+            client: None,
+            proposal: None,
+            failure: None,
+        }
     }
 
     /// What a learner applies when the leader committed a txn that no client here asked for.
@@ -265,5 +278,11 @@ impl Request {
     #[must_use]
     pub fn op(&self) -> OpCode {
         self.ask.op()
+    }
+
+    /// Whether it becomes a txn.
+    #[must_use]
+    pub(crate) fn is_write(&self) -> bool {
+        is_write(self.op()) && !self.is_local
     }
 }

@@ -70,6 +70,11 @@ impl SessionTracker {
         }
     }
 
+    /// The timeout of a session that is known, ms.
+    pub(super) fn timeout_ms(&self, session: SessionId) -> Option<i32> {
+        self.sessions.get(&session).map(|tracked| tracked.timeout_ms)
+    }
+
     /// Whether a session is known and closing.
     pub(super) fn is_closing(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|tracked| tracked.closing)

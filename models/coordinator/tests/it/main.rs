@@ -10,6 +10,7 @@ mod follower;
 mod fuzzy_snapshots;
 #[cfg(test)]
 mod leader;
+mod local_sessions;
 mod log_and_recovery;
 #[cfg(test)]
 mod network;

@@ -375,6 +375,22 @@ impl Network {
         client
     }
 
+    /// A client comes back with its session, and waits a second for the answer.
+    pub(crate) fn reopen(&mut self, server: usize, session: SessionId) -> usize {
+        let password = jute::password::session_password(session).to_vec();
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: Zxid::ZERO,
+            timeout_ms: 10_000,
+            session,
+            password: Buffer::new(password),
+            read_only: Some(false),
+        };
+        let client = self.open(server, request);
+        self.run(Span::secs(1));
+        client
+    }
+
     /// A client ends its connection, and not its session.
     pub(crate) fn hang_up(&mut self, client: usize) {
         let Client { server, end, .. } = self.clients[client];

@@ -77,6 +77,8 @@ fn config(header: &Value) -> ServerConfig {
         min_session_timeout: number("minSessionTimeout").map(Span::millis),
         max_session_timeout: number("maxSessionTimeout").map(Span::millis),
         max_client_cnxns: u32::try_from(number("maxClientCnxns").unwrap()).unwrap(),
+        local_sessions_enabled: is_set("localSessionsEnabled"),
+        local_sessions_upgrading_enabled: is_set("localSessionsUpgradingEnabled"),
         extended_types_enabled: is_set("extendedTypesEnabled"),
         container_check_interval: number("znode.container.checkIntervalMs")
             .map_or(default.container_check_interval, Span::millis),
@@ -122,7 +124,10 @@ impl Replay {
             network.boot(usize::try_from(sid.as_u64().unwrap()).unwrap() - 1);
             network.run(Span::millis(10));
         }
-        assert!(network.run_until(Span::secs(10), |network| network.serving().len() == network.rigs.len()), "all serve");
+        assert!(
+            network.run_until(Span::secs(10), |network| network.serving().len() == network.rigs.len()),
+            "all serve"
+        );
         network.run(Span::secs(1));
         let mut replay = Self {
             name: name.to_owned(),
@@ -500,7 +505,13 @@ fn load(network: &mut Network, tree: &Value) {
             ephemeral_owner: 0,
         };
         let data = recorded_data(&node["data"]).map_or(Buffer::NULL, Buffer::new);
-        let acl = if path == "/zookeeper/config" { 2 } else if path.starts_with("/of") { 1 } else { -1 };
+        let acl = if path == "/zookeeper/config" {
+            2
+        } else if path.starts_with("/of") {
+            1
+        } else {
+            -1
+        };
         (if path == "/" { String::new() } else { path.clone() }, PersistedNode { data, acl, stat })
     });
     let zxid = Zxid::from_wire(tree["last_zxid"].as_i64().unwrap()).unwrap();

@@ -1,9 +1,10 @@
 //! A server's static configuration: what `zoo.cfg` and `myid` say, and what the testbed adds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use jute::Sid;
+use jute::client::FourLetterWord;
 use machine::{Address, HostId, Port, Span};
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +159,8 @@ pub struct ServerConfig {
     pub container_max_never_used: Option<Span>,
     /// `enforceQuota`.
     pub enforce_quota: bool,
+    /// `4lw.commands.whitelist`: the words an operator may say to the client port.
+    pub four_letter_words: BTreeSet<FourLetterWord>,
     /// `skipACL`: nobody is asked who he is.
     pub skip_acl: bool,
     /// `DigestAuthenticationProvider.superDigest`: `user:digest` of who may do everything.
@@ -240,6 +243,7 @@ impl ServerConfig {
             container_max_per_minute: 10_000,
             container_max_never_used: None,
             enforce_quota: false,
+            four_letter_words: BTreeSet::from([FourLetterWord::Srvr]),
             skip_acl: false,
             super_digest: None,
             enforced_auth: None,

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use jute::PeerEpoch;
+use jute::client::{ClientPacket, FourLetterWord};
 use machine::{Digest, EndId, HostId, Input, InputOf, Instant, Io, Lane, Machine, Port, Vocabulary};
 
 use crate::config::ServerConfig;
 use crate::database::Database;
 use crate::election::Election;
-use crate::server::{Server, Stores};
+use crate::server::{Asked, Server, Stores};
 use crate::store::{Recovered, RefuseToStart, TxnLog, recover};
 use crate::view::CoordinatorView;
 use crate::zab::{Parts, Peer, PeerEpochs};
@@ -170,6 +171,12 @@ impl Coordinator {
         self.server.is_open()
     }
 
+    /// What it would tell an operator (zookeeper.md §11.8), whoever may ask; sizes on disk are not known here.
+    #[must_use]
+    pub fn say(&self, word: FourLetterWord, now: Instant, wall_ms: i64) -> String {
+        self.server.say(word, &Asked { db: &self.db, now, wall_ms, disk_bytes: (0, 0) })
+    }
+
     fn start(&mut self, recovered: Recovered, io: &mut Io<'_, Self>) {
         let last = recovered.database.last_processed();
         let to_write = match recovered.epochs {
@@ -291,10 +298,11 @@ impl Coordinator {
                     io.close(on);
                     server.on_lost(on);
                 }
-                Message::Client(jute::client::ClientPacket::ToServer(frame)) => {
+                Message::Client(ClientPacket::ToServer(frame)) => {
                     server.on_frame(on, frame, &mut Stores { db, log }, io);
                 }
-                Message::Client(jute::client::ClientPacket::ToClient(_))
+                Message::Client(ClientPacket::Word(word)) => server.on_word(on, word, &Stores { db, log }, io),
+                Message::Client(ClientPacket::ToClient(_) | ClientPacket::Text(_))
                 | Message::Quorum(_)
                 | Message::Election(_) => {
                     io.close(on);

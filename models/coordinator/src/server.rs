@@ -36,7 +36,9 @@ mod read;
 mod request;
 mod session_tracker;
 mod snapshot;
+mod statistics;
 mod sync;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -62,11 +64,13 @@ use local_sessions::LocalSessions;
 use prep::Prep;
 use session_tracker::{SessionTracker, Tracking};
 use snapshot::SnapshotThread;
+use statistics::Statistics;
 use sync::SyncProcessor;
 
 use request::nobody;
 
 pub use request::{Ask, Owner, Proposal, Request, is_forwarded};
+pub use words::Asked;
 
 /// As what a server serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,6 +217,7 @@ pub struct Server {
     revalidating: BTreeMap<SessionId, EndId>,
     /// Requests of this server's own clients that are not answered.
     in_process: usize,
+    statistics: Statistics,
     containers: ContainerManager,
     snapshot: Option<SnapshotThread>,
     snapshot_scheduled: bool,
@@ -247,6 +252,7 @@ impl Server {
             pending_syncs: VecDeque::new(),
             revalidating: BTreeMap::new(),
             in_process: 0,
+            statistics: Statistics::default(),
             containers: ContainerManager::new(config.container_check_interval, now),
             snapshot: None,
             snapshot_scheduled: false,

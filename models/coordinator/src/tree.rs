@@ -43,7 +43,7 @@ pub const CONFIG: &str = "/zookeeper/config";
 pub struct DataTree {
     /// By path; the root's is "".
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
-    /// Paths of plain ephemerals by session; no session has an empty set.
+    /// Paths of plain ephemerals by session. Who had some keeps a set, be it empty, until its end: `dump` shows it.
     ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Paths of containers.
     containers: BTreeSet<Arc<str>>,
@@ -191,6 +191,11 @@ impl DataTree {
 
     /// Returns the sessions that own ephemerals, sorted.
     pub fn ephemeral_owners(&self) -> impl Iterator<Item = SessionId> {
+        self.ephemerals.iter().filter(|(_, paths)| !paths.is_empty()).map(|(&session, _)| session)
+    }
+
+    /// Returns the sessions that own ephemerals or did since this tree was loaded, sorted.
+    pub fn past_ephemeral_owners(&self) -> impl Iterator<Item = SessionId> {
         self.ephemerals.keys().copied()
     }
 
@@ -251,7 +256,8 @@ impl DataTree {
         assert!(reapable.clone().all(|path| self.nodes.contains_key(path)), "an index names a znode that is gone");
         assert_eq!(children + 1, self.nodes.len(), "a child is listed that does not exist");
         assert_eq!(self.digest, digest, "the kept digest of the tree is stale");
-        assert_eq!(self.ephemerals, ephemerals, "the index of ephemerals contradicts the znodes");
+        let indexed = self.ephemerals.iter().filter(|(_, paths)| !paths.is_empty());
+        assert!(indexed.eq(&ephemerals), "the index of ephemerals contradicts the znodes");
     }
 
     /// Puts a new znode below its parent and into the indexes. The parent's stat is not touched.
@@ -288,9 +294,6 @@ impl DataTree {
             EphemeralOwner::Session(session) => {
                 if let Some(paths) = self.ephemerals.get_mut(&session) {
                     paths.remove(&path);
-                    if paths.is_empty() {
-                        self.ephemerals.remove(&session);
-                    }
                 }
             }
             EphemeralOwner::Container => {

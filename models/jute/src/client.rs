@@ -11,11 +11,13 @@ mod multi;
 mod record;
 mod request;
 mod response;
+mod word;
 
 pub use multi::{MultiOp, MultiReadOp, MultiReadRequest, MultiRequest, MultiResponse, OpResult};
 pub use record::*;
 pub use request::{ClientFrame, Request, refusal_of_malformed};
 pub use response::{Response, ServerFrame};
+pub use word::FourLetterWord;
 
 pub use crate::packet::ClientPacket;
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use machine::{Depth, Digest, Payload};
 
-use crate::client::{ClientFrame, ServerFrame};
+use crate::client::{ClientFrame, FourLetterWord, ServerFrame};
 use crate::election::{ConnectionHeader, Notification};
 use crate::quorum::QuorumPacket;
 use crate::ser::digest_into;
@@ -17,6 +17,10 @@ pub enum ClientPacket {
     ToServer(ClientFrame),
     /// From the server.
     ToClient(ServerFrame),
+    /// From an operator, in the place of a client.
+    Word(FourLetterWord),
+    /// From the server, to an operator.
+    Text(String),
 }
 
 impl From<ClientFrame> for ClientPacket {
@@ -45,6 +49,8 @@ impl Payload for ClientPacket {
             Self::ToClient(ServerFrame::Connect(_)) => "connect-response",
             Self::ToClient(ServerFrame::Reply { .. }) => "reply",
             Self::ToClient(ServerFrame::Notification { .. }) => "watch-event",
+            Self::Word(word) => word.name(),
+            Self::Text(_) => "text",
         }
     }
 
@@ -52,6 +58,8 @@ impl Payload for ClientPacket {
         length(match self {
             Self::ToServer(frame) => frame.wire_len(),
             Self::ToClient(frame) => frame.wire_len(),
+            Self::Word(word) => word.name().len(),
+            Self::Text(text) => text.len(),
         })
     }
 
@@ -61,6 +69,8 @@ impl Payload for ClientPacket {
             (Depth::Cheap, Self::ToClient(frame)) => digest_into(frame, into),
             (Depth::Encoded, Self::ToServer(frame)) => into.bytes(&frame.encode()),
             (Depth::Encoded, Self::ToClient(frame)) => into.bytes(&frame.encode()),
+            (Depth::Cheap | Depth::Encoded, Self::Word(word)) => into.text(word.name()),
+            (Depth::Cheap | Depth::Encoded, Self::Text(text)) => into.text(text),
         }
     }
 }

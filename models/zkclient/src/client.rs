@@ -342,7 +342,7 @@ impl ZkClient {
             }
             (
                 Link::Connecting { .. } | Link::Associating { .. } | Link::Connected { .. },
-                ClientPacket::ToServer(_) | ClientPacket::ToClient(_),
+                ClientPacket::ToServer(_) | ClientPacket::ToClient(_) | ClientPacket::Word(_) | ClientPacket::Text(_),
             ) => self.disconnect(DisconnectCause::UnexpectedFrame, events, io),
         }
         self.look_at_ping(io);

@@ -9,6 +9,7 @@ use broker::Broker;
 use coordinator::Coordinator;
 use coordinator::watch::WatchKind;
 use engine::Bound;
+use jute::client::FourLetterWord;
 use machine::disk::Disk as _;
 use machine::{HostId, Instant, Machine as _};
 use serde::Serialize;
@@ -301,6 +302,19 @@ pub fn summary(view: &serde_json::Value) -> String {
         },
     );
     words.collect::<Vec<String>>().join(", ")
+}
+
+/// What the servers that run would tell an operator who says a four-letter word to them, by host.
+#[must_use]
+pub fn say(world: &JudgedWorld, word: FourLetterWord) -> Vec<(String, String)> {
+    let all = world.hosts();
+    let told = all.machines().filter_map(|(host, node)| {
+        let clocks = all.clocks(host, world.now());
+        let wall_ms = clocks.wall_offset_ms + i64::try_from(clocks.now.as_millis()).expect("a run ends before that");
+        let text = node.as_coordinator()?.say(word, clocks.now, wall_ms);
+        Some((all.name(host).to_owned(), text))
+    });
+    told.collect()
 }
 
 fn host_state(world: &JudgedWorld, host: HostId) -> HostState {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use machine::disk::{Durable, PageCache};
 use machine::{
-    Draw, EndId, HostId, Incarnation, Input, InputOf, Instant, Lane, Machine, Numbers, Port, Purpose, RunKey, Span,
+    Clock, Draw, EndId, HostId, Incarnation, Input, InputOf, Instant, Lane, Machine, Numbers, Port, Purpose, RunKey,
+    Span,
 };
 
 use crate::SpanRange;
@@ -392,6 +393,12 @@ impl<'a, M: Machine> Hosts<'a, M> {
     #[must_use]
     pub fn is_stopped(&self, host: HostId) -> bool {
         self.hosts[host.0 as usize].is_stopped()
+    }
+
+    /// A machine's clocks at a world instant.
+    #[must_use]
+    pub fn clocks(&self, host: HostId, at: Instant) -> Clock {
+        self.hosts[host.0 as usize].clock.read(at)
     }
 
     /// What a machine's clock shows at a world instant.

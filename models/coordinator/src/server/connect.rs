@@ -1,6 +1,6 @@
 //! How a connection gets its session (zookeeper.md §7.1–7.4, §7.7).
 
-use jute::client::{ClientPacket, ConnectRequest, ConnectResponse, ServerFrame};
+use jute::client::{ConnectRequest, ConnectResponse, ServerFrame};
 use jute::password::session_password;
 use jute::{Buffer, SessionId, Xid};
 use machine::{EndId, Io};
@@ -63,7 +63,7 @@ impl Server {
         }
         let ask = Ask::CreateSession { timeout_ms };
         let request = Request::of_client(end, session, Xid::ZERO, ask, nobody());
-        self.submit_of_client(Request { is_local, ..request }, io);
+        self.submit_of_client(Request { is_local, since: io.now(), ..request }, io);
     }
 
     fn reopen_session(
@@ -140,9 +140,11 @@ impl Server {
         } else {
             ConnectResponse::refused(read_only)
         };
-        io.send(end, ClientPacket::ToClient(ServerFrame::Connect(response)));
         if valid {
             connection.phase = Phase::Connected;
+        }
+        self.send(end, ServerFrame::Connect(response), io);
+        if valid {
             self.read_frames(end, stores, io);
         } else {
             self.close_connection(end, io);

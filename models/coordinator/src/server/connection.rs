@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jute::SessionId;
 use jute::client::ClientFrame;
 use jute::data::Id;
-use machine::{EndId, HostId};
+use machine::{EndId, HostId, Instant};
+
+use super::statistics::Statistics;
 
 /// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +40,9 @@ pub(super) struct Connection {
     pub(super) throttled: bool,
     /// What arrived and is not read: in the real server it stays in the socket.
     pub(super) unread: VecDeque<ClientFrame>,
+    /// Since when it is open.
+    pub(super) since: Instant,
+    pub(super) statistics: Statistics,
 }
 
 impl Connection {
@@ -56,7 +61,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn insert(&mut self, end: EndId, peer: HostId, address: Id) {
+    pub(super) fn insert(&mut self, end: EndId, peer: HostId, address: Id, since: Instant) {
         let connection = Connection {
             peer,
             ids: Arc::new([address]),
@@ -67,6 +72,8 @@ impl Connections {
             outstanding: 0,
             throttled: false,
             unread: VecDeque::new(),
+            since,
+            statistics: Statistics::default(),
         };
         let previous = self.by_end.insert(end, connection);
         assert!(previous.is_none(), "{end} was accepted twice");
@@ -118,6 +125,18 @@ impl Connections {
     pub(super) fn with_session(&self) -> impl Iterator<Item = (EndId, HostId, SessionId)> {
         let all = self.by_end.iter().map(|(&end, connection)| (end, connection.peer, connection.session));
         all.filter(|(_, _, session)| !session.is_zero())
+    }
+
+    /// All of them, by end.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EndId, &Connection)> {
+        self.by_end.iter().map(|(&end, connection)| (end, connection))
+    }
+
+    /// Begins to count anew.
+    pub(super) fn reset_statistics(&mut self) {
+        for connection in self.by_end.values_mut() {
+            connection.statistics = Statistics::default();
+        }
     }
 
     /// Number of connections.

@@ -1,7 +1,7 @@
 //! Watch events on their way to clients (zookeeper.md §8.3–8.5).
 
 use jute::Zxid;
-use jute::client::{ClientPacket, ServerFrame, SetWatches2Request, WatcherEvent};
+use jute::client::{ServerFrame, SetWatches2Request, WatcherEvent};
 use jute::data::perms;
 use jute::op::{AddWatchMode, EventType, KeeperState};
 use machine::{EndId, Io};
@@ -49,7 +49,7 @@ impl Server {
             zxid: zxid.unwrap_or_default(),
         });
         let event = WatcherEvent { event, state: KeeperState::SyncConnected, path: path.to_owned() };
-        io.send(end, ClientPacket::ToClient(ServerFrame::Notification { zxid, event }));
+        self.send(end, ServerFrame::Notification { zxid, event }, io);
     }
 
     /// setWatches and setWatches2 (§8.5): what happened since the client looked last is told now, the rest is watched again. Such events have no

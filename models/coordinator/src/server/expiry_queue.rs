@@ -46,6 +46,11 @@ impl<K: Copy + Ord> ExpiryQueue<K> {
         self.buckets.entry(due).or_default().insert(key);
     }
 
+    /// The buckets and what is in them.
+    pub(super) fn buckets(&self) -> Vec<(Instant, Vec<K>)> {
+        self.buckets.iter().map(|(&at, keys)| (at, keys.iter().copied().collect())).collect()
+    }
+
     /// Removes an element.
     pub(super) fn remove(&mut self, key: K) {
         if let Some(due) = self.due.remove(&key) {

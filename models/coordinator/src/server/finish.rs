@@ -1,16 +1,17 @@
 //! The final processor (zookeeper.md §4.7): applies what is committed, tells watchers, answers whoever waits here.
 
-use jute::Xid;
 use jute::client::{
-    ClientPacket, Create2Response, CreateResponse, MultiResponse, OpResult as MultiResult, ReplyHeader,
-    Request as ClientRequest, Response, ServerFrame, SetAclResponse, SetDataResponse,
+    Create2Response, CreateResponse, MultiResponse, OpResult as MultiResult, ReplyHeader, Request as ClientRequest,
+    Response, ServerFrame, SetAclResponse, SetDataResponse,
 };
 use jute::op::{ErrorCode, OpCode};
 use jute::txn::Txn;
-use machine::{EndId, Io};
+use jute::{Xid, Zxid};
+use machine::{EndId, Instant, Io};
 
 use super::request::{Ask, Proposal, Request};
 use super::session_tracker::Tracking;
+use super::statistics::LastAnswer;
 use super::{Server, ServerEvent, Stores};
 use crate::config::Release;
 use crate::defect::Defect;
@@ -77,7 +78,8 @@ impl Server {
                     let nothing = (result.is_err() && request.op() == OpCode::MultiRead)
                         .then(|| Response::Multi(MultiResponse::default()));
                     let response = result.unwrap_or(nothing);
-                    io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response }));
+                    self.count_answer(end, &request, stores.db.last_processed(), io.now());
+                    self.send(end, ServerFrame::Reply { header, response }, io);
                 }
                 self.count_answered(end, request.cxid, stores, io);
                 if request.op() == OpCode::CloseSession {
@@ -86,6 +88,16 @@ impl Server {
             }
             Outcome::Silence => {}
             Outcome::Moved => self.close_connection(end, io),
+        }
+    }
+
+    fn count_answer(&mut self, end: EndId, request: &Request, zxid: Zxid, now: Instant) {
+        let millis = now.saturating_since(request.since).as_millis();
+        self.statistics.latency.add(millis);
+        if let Some(connection) = self.connections.get_mut(end) {
+            let last = LastAnswer { op: request.op(), cxid: request.cxid, zxid, at: now, millis };
+            connection.statistics.last = Some(last);
+            connection.statistics.latency.add(millis);
         }
     }
 

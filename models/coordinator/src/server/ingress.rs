@@ -34,7 +34,7 @@ impl Server {
             io.close(end);
             return;
         }
-        self.connections.insert(end, peer, self.address(peer));
+        self.connections.insert(end, peer, self.address(peer), io.now());
         self.connection_expiry.touch(end, self.config.sessionless_cnxn_timeout, io.now());
     }
 
@@ -66,6 +66,8 @@ impl Server {
             self.config.sessionless_cnxn_timeout
         };
         self.connection_expiry.touch(end, timeout, io.now());
+        self.statistics.received += 1;
+        connection.statistics.received += 1;
         connection.unread.push_back(frame);
         if connection.unread.len() > UNREAD_MAX {
             self.close_connection(end, io);
@@ -165,6 +167,15 @@ impl Server {
             .is_none_or(|schemes| self.connections.ids(end).iter().any(|id| schemes.contains(&id.scheme)))
     }
 
+    /// Sends a frame, and counts it.
+    pub(super) fn send(&mut self, end: EndId, frame: ServerFrame, io: &mut Io<'_, Coordinator>) {
+        self.statistics.sent += 1;
+        if let Some(connection) = self.connections.get_mut(end) {
+            connection.statistics.sent += 1;
+        }
+        io.send(end, ClientPacket::ToClient(frame));
+    }
+
     /// Answers outside of the pipeline: such replies have no zxid.
     fn reply_at_once(
         &mut self,
@@ -175,7 +186,7 @@ impl Server {
         io: &mut Io<'_, Coordinator>,
     ) {
         let header = ReplyHeader { xid, zxid: Some(Zxid::ZERO), err };
-        io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response }));
+        self.send(end, ServerFrame::Reply { header, response }, io);
     }
 
     /// `processPacket` and `submitRequestNow`.
@@ -199,7 +210,8 @@ impl Server {
         }
         let ids = self.connections.ids(end);
         let is_local = op == OpCode::CloseSession && self.is_local(session);
-        let mut request = Request { is_local, ..Request::of_client(end, session, xid, ask, ids) };
+        let since = io.now();
+        let mut request = Request { is_local, since, ..Request::of_client(end, session, xid, ask, ids) };
         self.upgrade_for(&mut request, io);
         self.submit_of_client(request, io);
     }
@@ -265,7 +277,7 @@ impl Server {
     /// An operation this server lacks, or no client may ask for: an answer, then the end of the connection.
     fn refuse_unimplemented(&mut self, end: EndId, xid: Xid, io: &mut Io<'_, Coordinator>) {
         let header = ReplyHeader { xid, zxid: None, err: ErrorCode::Unimplemented };
-        io.send(end, ClientPacket::ToClient(ServerFrame::Reply { header, response: None }));
+        self.send(end, ServerFrame::Reply { header, response: None }, io);
         self.close_connection(end, io);
     }
 

@@ -8,7 +8,7 @@ use jute::data::Id;
 use jute::op::{ErrorCode, OpCode};
 use jute::txn::{CreateSessionTxn, TxnEntry};
 use jute::{DecodeError, SessionId, Xid, Zxid};
-use machine::EndId;
+use machine::{EndId, Instant};
 
 use crate::config::Release;
 
@@ -224,6 +224,8 @@ pub struct Request {
     pub ids: Arc<[Id]>,
     /// Begins or ends a session that only this server knows: no txn.
     pub(crate) is_local: bool,
+    /// When it came; of a request that no client here waits for, the beginning of time.
+    pub(crate) since: Instant,
     /// The connection that waits for the answer; none if nobody here does.
     pub client: Option<EndId>,
     /// What became of it in preparation: every write has a txn, reads have none.
@@ -243,6 +245,7 @@ impl Request {
             owner: Owner::Me,
             ids,
             is_local: false,
+            since: Instant::ZERO,
             client: Some(client),
             proposal: None,
             failure: None,
@@ -259,6 +262,7 @@ impl Request {
             owner,
             ids,
             is_local: false,
+            since: Instant::ZERO,
             client: None,
             proposal: None,
             failure: None,

@@ -126,6 +126,11 @@ impl SessionTracker {
         self.queue.next_due()
     }
 
+    /// When which sessions expire, and how many there are.
+    pub(super) fn buckets(&self) -> (Vec<(Instant, Vec<SessionId>)>, usize) {
+        (self.queue.buckets(), self.sessions.len())
+    }
+
     /// Number of sessions known.
     pub(super) fn len(&self) -> usize {
         self.sessions.len()

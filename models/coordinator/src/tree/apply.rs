@@ -283,6 +283,9 @@ impl DataTree {
         for path in owned.iter().filter(|path| !listed.contains(path.as_ref())) {
             self.delete_node(path, zxid, events);
         }
+        if self.ephemerals.get(&session).is_some_and(BTreeSet::is_empty) {
+            self.ephemerals.remove(&session);
+        }
         assert!(left.is_some() || !self.ephemerals.contains_key(&session), "an ephemeral outlived session {session}");
     }
 

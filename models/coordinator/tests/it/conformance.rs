@@ -137,3 +137,8 @@ fn local_sessions_are_those_of_a_real_ensemble() {
     // Its five reconfigs, and what they leave in the configuration.
     check_but("ensemble-local-123", 191, 12, 7);
 }
+
+#[test]
+fn four_letter_words_are_answered_as_by_a_real_server() {
+    check("fourlw-120", 124, 23);
+}

@@ -14,6 +14,7 @@ mod local_sessions;
 mod log_and_recovery;
 #[cfg(test)]
 mod network;
+mod operator;
 #[cfg(test)]
 mod peers;
 mod pipeline;

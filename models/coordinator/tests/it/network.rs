@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::{Coordinator, Fact, Message, Role, ServerConfig};
 use jute::client::{
-    ClientFrame, ClientPacket, ConnectRequest, CreateRequest, GetDataRequest, Request, Response, ServerFrame,
+    ClientFrame, ClientPacket, ConnectRequest, CreateRequest, FourLetterWord, GetDataRequest, Request, Response,
+    ServerFrame,
 };
 use jute::data::Acl;
 use jute::op::ErrorCode;
@@ -41,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) session: SessionId,
     pub(crate) frames: Vec<ServerFrame>,
     pub(crate) lost: bool,
+    /// What an operator was told.
+    pub(crate) texts: Vec<String>,
 }
 
 /// Servers `server.1` to `server.n` on hosts 0 to n − 1.
@@ -303,10 +306,13 @@ impl Network {
                 Some(Peer::Host(to, there)) if !self.cut.contains(&host) => {
                     self.input(to, Input::Message { on: there, message });
                 }
-                Some(Peer::Client(client)) => {
-                    let Message::Client(ClientPacket::ToClient(frame)) = message else { panic!("{message:?}") };
-                    self.push(LATENCY, Event::Answer { client, frame: Some(frame) });
-                }
+                Some(Peer::Client(client)) => match message {
+                    Message::Client(ClientPacket::ToClient(frame)) => {
+                        self.push(LATENCY, Event::Answer { client, frame: Some(frame) });
+                    }
+                    Message::Client(ClientPacket::Text(text)) => self.clients[client].texts.push(text),
+                    other @ (Message::Client(_) | Message::Quorum(_) | Message::Election(_)) => panic!("{other:?}"),
+                },
                 Some(Peer::Host(..)) | None => {}
             },
             Effect::Close { end } => self.close((host, end), Loss::Closed),
@@ -356,8 +362,24 @@ impl Network {
         (done && !self.clients[client].session.is_zero()).then_some(client)
     }
 
-    /// A client dials from [`CLIENT_HOST`] and says its first words, without waiting for the answer.
+    /// An operator says a word and waits for the text.
+    pub(crate) fn operator(&mut self, server: usize, word: FourLetterWord) -> String {
+        let client = self.dial(server);
+        let Client { server, end, .. } = self.clients[client];
+        self.input(server, Input::Message { on: end, message: Message::Client(ClientPacket::Word(word)) });
+        assert!(self.run_until(Span::secs(1), |network| network.clients[client].lost), "an answer ends the connection");
+        self.clients[client].texts.concat()
+    }
+
+    /// A client dials and says its first words, without waiting for the answer.
     pub(crate) fn open(&mut self, server: usize, first: ConnectRequest) -> usize {
+        let client = self.dial(server);
+        self.say(client, ClientFrame::Connect(first));
+        client
+    }
+
+    /// A client dials from [`CLIENT_HOST`].
+    fn dial(&mut self, server: usize) -> usize {
         let client = self.clients.len();
         let end = self.fresh_end();
         self.peers.insert((server, end), Peer::Client(client));
@@ -368,10 +390,10 @@ impl Network {
             session: SessionId::ZERO,
             frames: Vec::new(),
             lost: false,
+            texts: Vec::new(),
         });
         let port = self.machine(server).config().client_port;
         self.feed(server, Input::Accepted { on: end, port, peer: CLIENT_HOST });
-        self.say(client, ClientFrame::Connect(first));
         client
     }
 

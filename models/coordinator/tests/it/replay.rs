@@ -13,8 +13,8 @@ use coordinator::store::{SnapshotImage, snapshot_path};
 use coordinator::tree::{AclId, PersistedNode};
 use coordinator::{Fact, Release, ServerConfig};
 use jute::client::{
-    ClientFrame, CreateRequest, ExistsRequest, GetAclRequest, GetChildrenRequest, GetDataRequest, Request, Response,
-    ServerFrame, SetDataRequest, SetWatchesRequest, SyncRequest,
+    ClientFrame, CreateRequest, ExistsRequest, FourLetterWord, GetAclRequest, GetChildrenRequest, GetDataRequest,
+    Request, Response, ServerFrame, SetDataRequest, SetWatchesRequest, SyncRequest,
 };
 use jute::data::{Acl, Id, StatPersisted};
 use jute::{Buffer, Version, Xid, Zxid};
@@ -22,6 +22,7 @@ use machine::Span;
 use serde_json::{Value, json};
 
 use super::network::{CLIENT_HOST, Network};
+use super::operator;
 use super::transcript::{Symbols, Transcript, acl_json, event, hex, recorded_data, recorded_event, recorded_reply};
 
 /// First xid of the flushes, as the recorder's.
@@ -79,6 +80,11 @@ fn config(header: &Value) -> ServerConfig {
         max_client_cnxns: u32::try_from(number("maxClientCnxns").unwrap()).unwrap(),
         local_sessions_enabled: is_set("localSessionsEnabled"),
         local_sessions_upgrading_enabled: is_set("localSessionsUpgradingEnabled"),
+        four_letter_words: match text("4lw.commands.whitelist").as_deref() {
+            Some("*") => FourLetterWord::ALL.into(),
+            Some(words) => words.split(',').filter_map(FourLetterWord::from_name).collect(),
+            None => default.four_letter_words.clone(),
+        },
         extended_types_enabled: is_set("extendedTypesEnabled"),
         container_check_interval: number("znode.container.checkIntervalMs")
             .map_or(default.container_check_interval, Span::millis),
@@ -175,7 +181,7 @@ impl Replay {
             "sleep" => self.sleep(Span::millis(step["ms"].as_u64().unwrap())),
             "flush_on" => self.connections.get_mut(&handle).unwrap().flushes = true,
             "await_close" | "drain" => {}
-            "4lw" => {}
+            "4lw" => self.operator(step),
             "dump_tree" => self.compare_tree(&handle, step),
             _ => {
                 let (reply, events) = self.operation(&handle, step);
@@ -429,6 +435,22 @@ impl Replay {
         let (reply, events) = self.take_until_reply(handle, is_reply);
         assert!(events.is_empty(), "a dump changes nothing");
         reply.expect("a read is answered")
+    }
+
+    /// Compares what an operator is told, as far as the recording holds it to be comparable.
+    fn operator(&mut self, step: &Value) {
+        let name = step["cmd"].as_str().unwrap();
+        let server = usize::try_from(step["server"].as_u64().unwrap()).unwrap() - 1;
+        let Some(word) = FourLetterWord::from_name(name) else {
+            assert_eq!(step["text"], "", "no server knows {name}");
+            return;
+        };
+        let text = self.network.operator(server, word);
+        let found = operator::normalised(word, &text, &|session| self.symbols.name_of(session));
+        let expected = operator::comparable(word, &step["text_norm"]);
+        if found != expected {
+            self.differ(step, name, &found.to_string(), &expected.to_string());
+        }
     }
 
     /// Compares every node, as one client sees it.

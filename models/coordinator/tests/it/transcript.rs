@@ -81,6 +81,12 @@ impl Symbols {
         self.names.insert(session, symbol.to_owned());
     }
 
+    /// The symbol of a session by its id in hexadecimal.
+    pub(crate) fn name_of(&self, id: &str) -> String {
+        let known = self.names.iter().find(|(session, _)| session.to_string() == id);
+        known.map_or_else(|| id.to_owned(), |(_, name)| name.clone())
+    }
+
     pub(crate) fn session(&self, symbol: &str) -> SessionId {
         *self.names.iter().find(|(_, name)| *name == symbol).unwrap_or_else(|| panic!("no session is {symbol}")).0
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use clap::Args;
 use engine::{Bound, Reached};
-use tribunal::inspect::{At, BrokerState, HostState, ServerState, State, Znode, client_sessions};
+use jute::client::FourLetterWord;
+use tribunal::inspect::{At, BrokerState, HostState, ServerState, State, Znode, client_sessions, say};
 use tribunal::{Changes, JudgedWorld, Prepared, Repro, Source, Watch, advance, read};
 use world::{BadInput, did_you_mean};
 
@@ -19,6 +20,7 @@ Examples:
   tribunal inspect repro.json --at '#18342' --host kafka2
   tribunal inspect session-expiry --seed 1 --at 8s --path /brokers/topics
   tribunal inspect broker-power-loss --at 10s --path orders-0
+  tribunal inspect leader-crash --seed 3 --at 6s --word srvr
   tribunal inspect steady --at 3s --json
 
 The state is that behind the last event at or before the instant. A run that is violated before it is shown as it was then.")]
@@ -39,6 +41,9 @@ pub(crate) struct InspectArguments {
     /// Only this znode, partition (orders-0) or file, and what is below it.
     #[arg(long)]
     path: Option<String>,
+    /// What the ZooKeeper servers would tell an operator who says this four-letter word to them, such as srvr, mntr, dump or wchp.
+    #[arg(long, value_parser = word, conflicts_with_all = ["path", "json"])]
+    word: Option<FourLetterWord>,
     /// Everything as JSON.
     #[arg(long)]
     json: bool,
@@ -83,6 +88,14 @@ impl InspectArguments {
                 return Err(BadInput::new("--at", None, what).hint(hint).into());
             }
         }
+        if let Some(word) = self.word {
+            for (host, text) in say(&world, word) {
+                if self.host.as_ref().is_none_or(|wanted| *wanted == host) {
+                    print(&format!("{host} {}\n{}\n\n", word.name(), text.trim_end()));
+                }
+            }
+            return Ok(0);
+        }
         let mut state = State::of(&world);
         if let Some(host) = &self.host {
             state.keep_host(host);
@@ -108,6 +121,14 @@ impl InspectArguments {
         }
         Ok(0)
     }
+}
+
+/// A four-letter word of a ZooKeeper server.
+fn word(text: &str) -> Result<FourLetterWord, String> {
+    FourLetterWord::from_name(text).ok_or_else(|| {
+        let known: Vec<&str> = FourLetterWord::ALL.into_iter().map(FourLetterWord::name).collect();
+        format!("no such word; a server knows {}", known.join(", "))
+    })
 }
 
 /// A scenario with its seed, from a repro or by name.

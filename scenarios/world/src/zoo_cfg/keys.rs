@@ -1,6 +1,7 @@
 //! Every key of zookeeper.md §1.2, with its default and what it sets in the model.
 
 use coordinator::ServerConfig;
+use jute::client::FourLetterWord;
 use machine::Span;
 
 use crate::properties::{
@@ -116,13 +117,22 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     not_modelled("observer.election.DelayMs", "200"),
     not_modelled("observerMasterPort", "0 (off)"),
     set("localSessionsEnabled", "false", |c, v| boolean(v).map(|yes| c.local_sessions_enabled = yes)),
-    set("localSessionsUpgradingEnabled", "false", |c, v| boolean(v).map(|yes| c.local_sessions_upgrading_enabled = yes)),
+    set("localSessionsUpgradingEnabled", "false", |c, v| {
+        boolean(v).map(|yes| c.local_sessions_upgrading_enabled = yes)
+    }),
     not_modelled("reconfigEnabled", "false"),
     not_modelled("standaloneEnabled", "true"),
     not_modelled("dynamicConfigFile", "none"),
     not_modelled("quorumListenOnAllIPs", "false"),
     not_modelled("readonlymode.enabled", "false"),
-    not_modelled("4lw.commands.whitelist", "srvr"),
+    set("4lw.commands.whitelist", "srvr", |c, v| {
+        c.four_letter_words = if v == "*" {
+            FourLetterWord::ALL.into()
+        } else {
+            v.split(',').filter_map(|word| FourLetterWord::from_name(word.trim())).collect()
+        };
+        Ok(())
+    }),
     not_modelled("admin.enableServer", "true"),
     not_modelled("admin.serverPort", "8080"),
     not_modelled("metricsProvider.className", "none"),

@@ -145,6 +145,8 @@ pub struct ServerConfig {
     pub max_read_batch_size: Option<usize>,
     /// `commitProcessor.maxCommitBatchSize`.
     pub max_commit_batch_size: usize,
+    /// `readonlymode.enabled`: a server without a leader may be read.
+    pub read_only_mode: bool,
     /// `localSessionsEnabled`: new sessions are known to their server alone.
     pub local_sessions_enabled: bool,
     /// `localSessionsUpgradingEnabled`: they become global when they make an ephemeral.
@@ -236,6 +238,7 @@ impl ServerConfig {
             sessionless_cnxn_timeout: Span::secs(10),
             max_read_batch_size: None,
             max_commit_batch_size: 1,
+            read_only_mode: false,
             local_sessions_enabled: false,
             local_sessions_upgrading_enabled: false,
             extended_types_enabled: false,
@@ -339,6 +342,12 @@ impl ServerConfig {
     #[must_use]
     pub fn sync_time(&self) -> Span {
         self.tick_time * u64::from(self.sync_limit)
+    }
+
+    /// How long a server looks for a leader before it may be read without one.
+    #[must_use]
+    pub fn read_only_delay(&self) -> Span {
+        self.tick_time.max(Span::secs(2))
     }
 
     /// The shortest session timeout a client may get.

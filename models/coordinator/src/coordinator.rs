@@ -165,10 +165,10 @@ impl Coordinator {
         &self.config
     }
 
-    /// Whether clients are served.
+    /// Whether clients are served, and not only read-only ones.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        self.server.is_open()
+        self.server.is_open() && !self.server.is_read_only()
     }
 
     /// What it would tell an operator (zookeeper.md §11.8), whoever may ask; sizes on disk are not known here.

@@ -33,6 +33,7 @@ mod local_sessions;
 mod prep;
 mod prep_txn;
 mod read;
+mod read_only;
 mod request;
 mod session_tracker;
 mod snapshot;
@@ -84,6 +85,8 @@ pub enum Serving {
     },
     /// As a follower.
     Follower,
+    /// Nobody's: what it has may be read, while it looks for a leader.
+    ReadOnly,
 }
 
 /// What a step works on: lent by the coordinator, which shares both with recovery and synchronisation.
@@ -285,7 +288,7 @@ impl Server {
                 let tracker = SessionTracker::new(stores.db.sessions(), config.tick_time, no_closing_flag, now);
                 Tracking::Expiring(tracker)
             }
-            Serving::Follower => Tracking::Touching(BTreeMap::new()),
+            Serving::Follower | Serving::ReadOnly => Tracking::Touching(BTreeMap::new()),
         };
         self.locals = (config.local_sessions_enabled && serving != Serving::Standalone)
             .then(|| LocalSessions::new(config.tick_time, now));
@@ -294,7 +297,7 @@ impl Server {
         let sid = if config.is_distributed() { config.myid } else { Sid::new(1) };
         self.next_session = SessionId::first_of(sid, now.as_millis());
         let zxid = match serving {
-            Serving::Standalone | Serving::Follower => stores.db.last_processed(),
+            Serving::Standalone | Serving::Follower | Serving::ReadOnly => stores.db.last_processed(),
             Serving::Leader { zxid } => zxid,
         };
         self.prep = Prep::new(zxid, config.digest_enabled);
@@ -386,7 +389,7 @@ impl Server {
             ServerWork::Snapshot => self.on_snapshot_turn(stores, io),
             ServerWork::Prep(term) | ServerWork::Sync(term) | ServerWork::Commit(term) | ServerWork::Expire(term)
                 if term != self.term || self.serving.is_none() => {}
-            ServerWork::Prep(_) => self.on_prep_turn(stores.db, io),
+            ServerWork::Prep(_) => self.on_prep_turn(stores, io),
             ServerWork::Sync(_) => self.on_sync_turn(stores, io),
             ServerWork::Commit(_) => self.on_commit_turn(stores, io),
             ServerWork::Expire(_) => self.on_expire_turn(io),
@@ -568,6 +571,7 @@ impl Server {
             Some(Serving::Standalone) => 1,
             Some(Serving::Leader { .. }) => 2,
             Some(Serving::Follower) => 3,
+            Some(Serving::ReadOnly) => 4,
         });
         let tracked = match &self.tracking {
             Tracking::Expiring(tracker) => tracker.len(),

@@ -93,6 +93,8 @@ pub(crate) struct Peer {
     term: u64,
     /// False until its first synchronisation of a server whose empty disk nobody vouched for (zookeeper.md §9.6).
     has_database: bool,
+    /// When it may be read while it looks for a leader.
+    read_only_at: Option<Instant>,
 }
 
 impl Peer {
@@ -103,7 +105,8 @@ impl Peer {
         parts: &mut Parts<'_>,
         io: &mut Io<'_, Coordinator>,
     ) -> Self {
-        let mut peer = Self { state: State::Starting { to_write: to_write.into() }, term: 0, has_database };
+        let mut peer =
+            Self { state: State::Starting { to_write: to_write.into() }, term: 0, has_database, read_only_at: None };
         peer.go_on_starting(parts, io);
         peer
     }
@@ -131,7 +134,7 @@ impl Peer {
 
     /// A server that refused to start.
     pub(crate) const fn down() -> Self {
-        Self { state: State::Down, term: 0, has_database: false }
+        Self { state: State::Down, term: 0, has_database: false, read_only_at: None }
     }
 
     pub(crate) const fn is_down(&self) -> bool {
@@ -177,6 +180,7 @@ impl Peer {
     fn become_looking(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         self.term += 1;
         self.enter(State::Looking, parts, io);
+        self.read_only_at = parts.config.read_only_mode.then(|| io.now() + parts.config.read_only_delay());
         let last_logged = self.has_database.then(|| parts.db.last_processed());
         let current = parts.current_epoch();
         let election = parts.election.as_mut().expect("a voter takes part in leader election");
@@ -186,6 +190,8 @@ impl Peer {
     /// A leader election has ended.
     pub(crate) fn on_decided(&mut self, decided: Decided, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         assert!(matches!(self.state, State::Looking), "a decision while {}", self.phase_name());
+        self.read_only_at = None;
+        parts.close_read_only_server(io);
         self.term += 1;
         if decided.leader() == parts.config.myid {
             match Leader::start(self.term, decided.supporters, parts, io) {
@@ -438,7 +444,14 @@ impl Peer {
                 let result = learner.on_woken(parts, io);
                 self.end_following(result, parts, io);
             }
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {}
+            State::Looking => {
+                if self.read_only_at.is_some_and(|at| at <= io.now()) {
+                    self.read_only_at = None;
+                    io.reach(CoordinatorMark::ReadOnlyServer);
+                    parts.open_server(Serving::ReadOnly, io);
+                }
+            }
+            State::Starting { .. } | State::Standalone | State::Stopping { .. } | State::Down => {}
         }
     }
 
@@ -447,7 +460,8 @@ impl Peer {
         match &self.state {
             State::Leading(leader) => leader.next_wake(),
             State::Following(learner) => learner.next_wake(),
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => None,
+            State::Looking => self.read_only_at,
+            State::Starting { .. } | State::Standalone | State::Stopping { .. } | State::Down => None,
         }
     }
 

@@ -21,6 +21,11 @@ impl Server {
         stores: &mut Stores<'_>,
         io: &mut Io<'_, Coordinator>,
     ) {
+        if self.is_read_only() && request.read_only != Some(true) {
+            // It must find a server with a leader.
+            self.close_connection(end, io);
+            return;
+        }
         let takes_anybody = self.config.defects.has(Defect::AcceptsClientsAhead);
         if request.last_zxid_seen > stores.db.last_processed() && !takes_anybody {
             // It must find a server that has seen as much: no answer, or it would take its session for lost.
@@ -101,6 +106,8 @@ impl Server {
                 }
                 self.finish_session(end, valid, stores, io);
             }
+            // Only a leader could tell.
+            Serving::ReadOnly => self.close_connection(end, io),
             Serving::Follower => {
                 self.revalidating.insert(session, end);
                 self.events.push_back(ServerEvent::Revalidate { session, timeout_ms });
@@ -126,9 +133,10 @@ impl Server {
         stores: &mut Stores<'_>,
         io: &mut Io<'_, Coordinator>,
     ) {
+        let is_read_only = self.is_read_only();
         let Some(connection) = self.connections.get_mut(end) else { return };
-        // This server is never read-only; an old client that did not ask is not told.
-        let read_only = connection.read_only.map(|_| false);
+        // An old client that did not ask is not told.
+        let read_only = connection.read_only.map(|_| is_read_only);
         let response = if valid {
             ConnectResponse {
                 protocol_version: 0,

@@ -17,7 +17,7 @@ use super::local_sessions::check_at_leader;
 use super::prep_txn::Preparation;
 use super::request::{Ask, Owner, Proposal, Request};
 use super::session_tracker::Tracking;
-use super::{Server, ServerEvent, ServerWork, Serving};
+use super::{Server, ServerEvent, ServerWork, Serving, Stores};
 use crate::tree::DIGEST_VERSION;
 use crate::{Coordinator, CoordinatorMark, Database, work};
 
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// One request.
-    pub(super) fn on_prep_turn(&mut self, db: &Database, io: &mut Io<'_, Coordinator>) {
+    pub(super) fn on_prep_turn(&mut self, stores: &mut Stores<'_>, io: &mut Io<'_, Coordinator>) {
         self.prep.scheduled = false;
         if self.prep.dead {
             return;
@@ -69,11 +69,12 @@ impl Server {
         io.spend(work::PREP, self.config.costs.prep);
         match self.serving.expect("a server with a queue serves") {
             Serving::Standalone => {
-                let request = self.prepare(request, db, io);
+                let request = self.prepare(request, stores.db, io);
                 self.log_request(request, io);
             }
-            Serving::Leader { .. } => self.prepare_and_propose(request, db, io),
+            Serving::Leader { .. } => self.prepare_and_propose(request, stores.db, io),
             Serving::Follower => self.forward(request, io),
+            Serving::ReadOnly => self.read_only_step(request, stores, io),
         }
         self.schedule_prep(io);
     }

@@ -211,6 +211,7 @@ impl Server {
         let group = std::mem::take(&mut self.sync.to_flush);
         match self.serving.expect("a group is flushed for a role") {
             Serving::Standalone => self.sync.handing_on = group,
+            Serving::ReadOnly => unreachable!("a read-only server logs nothing"),
             Serving::Leader { .. } | Serving::Follower => {
                 let zxids =
                     group.iter().filter_map(|request| request.proposal.as_ref()).map(|txn| txn.zxid()).collect();

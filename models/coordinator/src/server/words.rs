@@ -73,6 +73,7 @@ impl Server {
             FourLetterWord::Gtmk => "306".to_owned(),
             FourLetterWord::Envi => format!("Environment:\nzookeeper.version={}\n", self.version()),
             FourLetterWord::Isro => match self.serving {
+                Some(Serving::ReadOnly) if serves => "ro".to_owned(),
                 Some(_) if serves => "rw".to_owned(),
                 Some(_) | None => "null".to_owned(),
             },
@@ -110,13 +111,15 @@ impl Server {
             Some(Serving::Standalone) => "standalone",
             Some(Serving::Leader { .. }) => "leader",
             Some(Serving::Follower) => "follower",
+            Some(Serving::ReadOnly) => "read-only",
         }
     }
 
     fn srvr(&self, asked: &Asked<'_>) -> String {
         let latency = &self.statistics.latency;
+        let mode = if self.is_read_only() { "READ-ONLY mode; serving only read-only clients\n" } else { "" };
         format!(
-            "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {}\nMode: {}\n\
+            "{mode}Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: {}\nMode: {}\n\
              Node count: {}\n",
             latency.least,
             latency.mean(),

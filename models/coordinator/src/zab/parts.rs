@@ -147,6 +147,13 @@ impl Parts<'_> {
         self.server.close(&Stores { db: self.db, log: self.log }, io);
     }
 
+    /// What was served without a leader ends: there is one, or the process does.
+    pub(super) fn close_read_only_server(&mut self, io: &mut Io<'_, Coordinator>) {
+        if self.server.is_read_only() {
+            self.server.close_read_only(&Stores { db: self.db, log: self.log }, io);
+        }
+    }
+
     pub(super) fn commit(&mut self, zxid: Zxid, io: &mut Io<'_, Coordinator>) -> Committing {
         self.server.commit(zxid, io)
     }

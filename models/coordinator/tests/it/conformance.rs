@@ -142,3 +142,8 @@ fn local_sessions_are_those_of_a_real_ensemble() {
 fn four_letter_words_are_answered_as_by_a_real_server() {
     check("fourlw-120", 124, 23);
 }
+
+#[test]
+fn read_only_server_does_what_a_real_one_did() {
+    check("election-readonly-304", 43, 0);
+}

@@ -78,6 +78,9 @@ fn config(header: &Value) -> ServerConfig {
         min_session_timeout: number("minSessionTimeout").map(Span::millis),
         max_session_timeout: number("maxSessionTimeout").map(Span::millis),
         max_client_cnxns: u32::try_from(number("maxClientCnxns").unwrap()).unwrap(),
+        init_limit: number("initLimit").map_or(default.init_limit, |ticks| u32::try_from(ticks).unwrap()),
+        sync_limit: number("syncLimit").map_or(default.sync_limit, |ticks| u32::try_from(ticks).unwrap()),
+        read_only_mode: is_set("readonlymode.enabled"),
         local_sessions_enabled: is_set("localSessionsEnabled"),
         local_sessions_upgrading_enabled: is_set("localSessionsUpgradingEnabled"),
         four_letter_words: match text("4lw.commands.whitelist").as_deref() {
@@ -126,9 +129,18 @@ impl Replay {
             load(&mut network, tree);
         }
         let order = transcript.header["config"].get("start_order").cloned().unwrap_or(json!([1]));
-        for sid in order.as_array().unwrap() {
-            network.boot(usize::try_from(sid.as_u64().unwrap()).unwrap() - 1);
-            network.run(Span::millis(10));
+        // Who joined when the leader was established has its zxid; who made it leader does not.
+        let served = &transcript.steps[0]["observed"]["served_zxid"];
+        let is_late =
+            |sid: &Value| served[sid.to_string()] != "0x0" && transcript.steps[0]["observed"]["leader"] != *sid;
+        let (late, early): (Vec<_>, Vec<_>) =
+            order.as_array().unwrap().iter().partition(|sid| served.is_object() && is_late(sid));
+        for sids in [early, late] {
+            for sid in sids {
+                network.boot(usize::try_from(sid.as_u64().unwrap()).unwrap() - 1);
+                network.run(Span::millis(10));
+            }
+            assert!(network.run_until(Span::secs(10), |network| !network.serving().is_empty()), "somebody serves");
         }
         assert!(
             network.run_until(Span::secs(10), |network| network.serving().len() == network.rigs.len()),
@@ -180,7 +192,24 @@ impl Replay {
             "expire" | "await_server_txn" => self.await_txn(&handle, step),
             "sleep" => self.sleep(Span::millis(step["ms"].as_u64().unwrap())),
             "flush_on" => self.connections.get_mut(&handle).unwrap().flushes = true,
-            "await_close" | "drain" => {}
+            "await_close" | "drain" | "survey" => {}
+            "server_kill" => {
+                for host in hosts(step) {
+                    self.network.kill(host);
+                }
+                self.network.run(Span::secs(5));
+            }
+            "server_start" => {
+                for host in hosts(step) {
+                    self.network.boot(host);
+                }
+                self.network.run(Span::secs(5));
+            }
+            "await_leader" => {
+                let led = self.network.run_until(Span::secs(10), |network| network.leader().is_some());
+                let leader = self.network.leader().map(|host| host + 1);
+                assert!(led && step["observed"]["leader"] == json!(leader), "{}: {leader:?} leads", self.name);
+            }
             "4lw" => self.operator(step),
             "dump_tree" => self.compare_tree(&handle, step),
             _ => {
@@ -359,6 +388,9 @@ impl Replay {
 
     /// Connections that have ended. The recorder looked at one that it did not flush only when it waited for its end.
     fn note_ends(&mut self, step: &Value) {
+        if step["op"] == "server_start" {
+            return;
+        }
         for (handle, connection) in &mut self.connections {
             let looks = connection.flushes
                 || step["session"] == handle.as_str()
@@ -548,6 +580,12 @@ fn load(network: &mut Network, tree: &Value) {
         let file = io.disk().create(&snapshot_path(&config.data_dir, zxid)).unwrap();
         io.disk().append(file, &image.encode()).unwrap();
     });
+}
+
+/// The hosts of the servers that a step is about.
+fn hosts(step: &Value) -> Vec<usize> {
+    let sids = step["servers"].as_array().unwrap().iter();
+    sids.map(|sid| usize::try_from(sid.as_u64().unwrap()).unwrap() - 1).collect()
 }
 
 /// A request whose frame is too long to be recorded.

@@ -124,7 +124,7 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     not_modelled("standaloneEnabled", "true"),
     not_modelled("dynamicConfigFile", "none"),
     not_modelled("quorumListenOnAllIPs", "false"),
-    not_modelled("readonlymode.enabled", "false"),
+    set("readonlymode.enabled", "false", |c, v| boolean(v).map(|yes| c.read_only_mode = yes)),
     set("4lw.commands.whitelist", "srvr", |c, v| {
         c.four_letter_words = if v == "*" {
             FourLetterWord::ALL.into()
@@ -152,7 +152,8 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     set("enforceQuota", "false", |c, v| boolean(v).map(|yes| c.enforce_quota = yes)),
     set("DigestAuthenticationProvider.superDigest", "none", |c, v| {
         let is_digest = v.split_once(':').is_some_and(|(user, digest)| !user.is_empty() && !digest.is_empty());
-        if is_digest { Ok(c.super_digest = Some(v.to_owned())) } else { Err("a user and a digest, parted by a colon") }
+        c.super_digest = Some(v.to_owned());
+        if is_digest { Ok(()) } else { Err("a user and a digest, parted by a colon") }
     }),
     set("digest.enabled", "true", |c, v| boolean(v).map(|yes| c.digest_enabled = yes)),
     set("closeSessionTxn.enabled", "true", |c, v| boolean(v).map(|yes| c.close_session_txn_enabled = yes)),

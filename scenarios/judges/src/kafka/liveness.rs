@@ -7,10 +7,8 @@ use engine::Findings;
 use kafkawire::{BrokerId, LeaderEpoch, TopicPartition};
 use machine::HostId;
 
-use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers, KafkaClientKind};
 use super::control::told;
-use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::{PartitionAt, ReplicaRole};
 use super::replica_log::{Chain as _, common};
@@ -18,6 +16,9 @@ use crate::{Moment, Rule};
 
 /// Why partitions that nobody reads are not waited for.
 const GAVE_UP: &str = "a member gave up to rebalance and has no partitions until something changes (known hole, the consumer of 0.8, kafka-broker.md §12 KA-B63)";
+
+/// Why a replica that has everything is not waited for.
+const UNSEEN_SHRINK: &str = "ZooKeeper has a smaller ISR than the leader knows, because the answer to its own write was lost with its session: it puts nobody back who it believes is there (known hole KIP-497, kafka-broker.md §5.11)";
 
 /// Why clients that get nothing done are not waited for.
 const LOST_TOPIC: &str = "ZooKeeper lost a topic with its power: nobody creates it again";
@@ -77,7 +78,7 @@ impl KafkaOracle {
             return Some(titled(Rule::LeadersExist, &what));
         }
         self.tally.check(Rule::IsrFull);
-        if let Some(what) = self.out_of_sync(live) {
+        if let Some(what) = self.out_of_sync(now, live) {
             return Some(titled(Rule::IsrFull, &what));
         }
         self.tally.check(Rule::MetadataConverges);
@@ -207,24 +208,47 @@ impl KafkaOracle {
         None
     }
 
-    fn out_of_sync(&self, live: Brokers) -> Option<String> {
-        for at in self.assigned_partitions() {
+    fn out_of_sync(&mut self, now: Moment, live: Brokers) -> Option<String> {
+        for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
             let Some(zk) = &partition.zk else { continue };
             let (should, is) = (partition.assigned.and(live), zk.isr);
-            if should != is {
-                let missing = should.without(is);
+            let missing = should.without(is);
+            let waited_for = missing.iter().find(|&broker| self.stays_outside(at, broker).is_none());
+            let dead = is.without(should);
+            if waited_for.is_some() || !dead.is_empty() {
                 let mut what = format!("the ISR of {} is {}", partition.name, self.seating.names(is));
-                if let Some(broker) = missing.iter().next() {
+                if let Some(broker) = waited_for {
                     let _ =
                         write!(what, ", and {} is alive: {}", self.seating.name(broker), self.replica_told(at, broker));
                 } else {
-                    let _ = write!(what, ", and {} does not live", self.seating.names(is.without(should)));
+                    let _ = write!(what, ", and {} does not live", self.seating.names(dead));
                 }
                 return Some(what);
             }
+            let excused: Vec<_> = missing.iter().filter_map(|broker| self.stays_outside(at, broker)).collect();
+            for why in excused {
+                self.relax_hole(Rule::IsrFull, why, now);
+            }
         }
         None
+    }
+
+    /// Why a live replica may stay outside of the ISR for good; none if it may not.
+    fn stays_outside(&self, at: PartitionAt, broker: BrokerAt) -> Option<&'static str> {
+        let partition = &self.partitions[at];
+        let zk = partition.zk.as_ref()?;
+        let leader = zk.leader?;
+        let believed = partition.believed.filter(|&(epoch, _)| epoch == zk.state.leader_epoch);
+        let registration = self.znodes.registrations.get(&self.seating.cluster.brokers[leader].id);
+        let is_answer_lost = registration.is_some_and(|it| it.moment.event > zk.moment.event);
+        if is_answer_lost && believed.is_some_and(|(_, isr)| isr.has(broker)) {
+            return Some(UNSEEN_SHRINK);
+        }
+        let leaders = &partition.replicas[leader].log;
+        let end = partition.replicas[broker].log.end();
+        let straddling = leaders.get(leaders.count_below(end)).filter(|entry| entry.base < end);
+        straddling.and_then(|_| partition.differs_within_epoch())
     }
 
     /// What a replica is, for whoever wonders why it does not get on.
@@ -293,10 +317,8 @@ impl KafkaOracle {
         for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
             // Nothing repairs a record in the midst of a log.
-            if let Some(zk) =
-                partition.zk.as_ref().filter(|_| !partition.scrambled.is_empty() || partition.forked.is_some())
-            {
-                let (moment, why) = (zk.moment, if partition.forked.is_some() { LEADS_ON } else { CUT_UNDONE });
+            if let Some((zk, why)) = partition.zk.as_ref().zip(partition.differs_within_epoch()) {
+                let moment = zk.moment;
                 self.relax_hole(Rule::ReplicasEqual, why, moment);
                 continue;
             }

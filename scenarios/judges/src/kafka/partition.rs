@@ -10,7 +10,9 @@ use jute::Zxid;
 use kafkawire::znode::PartitionState;
 use kafkawire::{BrokerId, LeaderEpoch, TopicPartition};
 
+use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers};
+use super::logs::CUT_UNDONE;
 use super::replica_log::{Chain, Entry, ReplicaLog, common};
 use crate::Moment;
 use crate::chunked::Chunked;
@@ -313,6 +315,13 @@ impl Partition {
         if self.believed.is_some_and(|(of, isr)| of == epoch && !before.isr.without(isr).is_empty()) {
             self.overlooked.push(Overlooked { moment: before.moment, epoch });
         }
+    }
+
+    /// Why replicas may differ where their epochs are the same; none if they may not. Nobody finds that: a replica whose log ends
+    /// in the midst of one of the leader's batches cannot append it, and gives up (`markPartitionFailed`, kafka-broker.md §5.10).
+    pub(crate) fn differs_within_epoch(&self) -> Option<&'static str> {
+        let is_forked = self.forked.is_some();
+        is_forked.then_some(LEADS_ON).or_else(|| (!self.scrambled.is_empty()).then_some(CUT_UNDONE))
     }
 
     /// Whether the leader that ZooKeeper names has so many batches, up to that digest.

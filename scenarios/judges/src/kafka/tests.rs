@@ -298,7 +298,12 @@ impl Stage {
 
     /// A leader or follower writes a batch; it states so.
     fn append(&mut self, broker: usize, leads: bool, base: i64, epoch: i32, tag: &str) {
-        let bytes = batch(base, epoch, 1, tag);
+        self.append_records(broker, leads, base, epoch, 1, tag);
+    }
+
+    /// A batch of so many records.
+    fn append_records(&mut self, broker: usize, leads: bool, base: i64, epoch: i32, records: usize, tag: &str) {
+        let bytes = batch(base, epoch, records, tag);
         let file = self.disks[broker].open(LOG).unwrap();
         let offset = self.disks[broker].append(file, &bytes).unwrap();
         let moment = self.moment(broker);

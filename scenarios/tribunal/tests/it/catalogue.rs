@@ -149,6 +149,11 @@ fn seeds_that_once_failed_hold() {
         ("swarm-ensemble", 2439),
         // judges: nobody_tells_a_core_of_a_candidate_that_it_does_not_hear
         ("swarm-ensemble", 4688),
+        // judges: v06_knows_that_nobody_appends_the_second_half_of_a_batch
+        ("swarm-cluster", 618),
+        ("swarm-cluster", 687),
+        // judges: v06_knows_that_a_leader_puts_nobody_back_whom_it_does_not_miss
+        ("swarm-cluster", 699),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

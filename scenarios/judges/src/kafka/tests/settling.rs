@@ -168,6 +168,57 @@ fn v06_wants_every_live_replica_in_sync() {
 }
 
 #[test]
+fn v06_knows_that_a_leader_puts_nobody_back_whom_it_does_not_miss() {
+    let mut stage = settled();
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    // Its answer is under way.
+    assert_waits(unsettled(&mut stage), "V06 isr-full: the ISR of orders-0 is b1, b2, and b3 is alive");
+    // It went with the session.
+    stage.close_session(session_of(0));
+    stage.oracle.session_connected(HostId(0), session(0x300));
+    stage.register(0, session(0x300));
+    stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+    stage.claim(0, session(0x300), 2);
+    stage.oracle.controls(0, Some(ControllerEpoch(2)));
+    unsettled(&mut stage);
+    assert_eq!(stage.relaxed("V06"), 1);
+    // It was told, and misses the third.
+    stage.oracle.isr_changed(0, "orders", 0, LeaderEpoch(0), "1,2");
+    assert_waits(unsettled(&mut stage), "V06 isr-full: the ISR of orders-0 is b1, b2, and b3 is alive");
+}
+
+#[test]
+fn v06_knows_that_nobody_appends_the_second_half_of_a_batch() {
+    let outside = |is_straddling: bool| {
+        let mut stage = Stage::led();
+        stage.append(0, true, 0, 0, "a");
+        stage.sync_log(0);
+        for broker in 1..3 {
+            stage.append(broker, false, 0, 0, "a");
+        }
+        stage.append(0, true, 1, 0, "lost");
+        stage.append(2, false, 1, 0, "lost");
+        stage.lose_power(0);
+        stage.boot(0);
+        stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+        stage.claim(1, session_of(1), 2);
+        for (broker, epoch) in [(0, None), (1, Some(ControllerEpoch(2))), (2, None)] {
+            stage.oracle.session_connected(HostId(broker), session_of(broker as usize));
+            stage.oracle.controls(broker as usize, epoch);
+        }
+        stage.lead(0, 0);
+        stage.append_records(0, true, 1, 0, if is_straddling { 2 } else { 1 }, "another");
+        stage.write_state(session_of(0), &state(2, Some(0), 0, &[0, 1]));
+        stage.oracle.isr_changed(0, "orders", 0, LeaderEpoch(0), "1,2");
+        stage
+    };
+    assert_waits(unsettled(&mut outside(false)), "V06 isr-full: the ISR of orders-0 is b1, b2, and b3 is alive");
+    let mut stage = outside(true);
+    unsettled(&mut stage);
+    assert_eq!(stage.relaxed("V06"), 1);
+}
+
+#[test]
 fn e21_wants_metadata_that_is_zookeepers() {
     let mut stage = settled();
     let mut show = Show::right(&stage);

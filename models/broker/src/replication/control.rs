@@ -218,6 +218,11 @@ impl ReplicaManager {
         }
     }
 
+    /// Whether a control request waits for a partition.
+    pub(super) fn control_waits(&self) -> bool {
+        self.control.waiting == Some(Waiting::Partition)
+    }
+
     /// Works on the control requests until one has to wait.
     pub(crate) fn next_control(&mut self, cx: &mut Cx<'_, '_>) {
         match self.control.waiting {

@@ -239,7 +239,8 @@ impl ReplicaManager {
                 fetch.next += 1;
                 continue;
             };
-            if noted.is_in_sync {
+            // Whom a fetch does not bring into the ISR its next one does.
+            if noted.is_in_sync && !self.control_waits() {
                 fetch.moved = noted.moved.then_some(slot);
                 fetch.waited = true;
                 if self.locks.blocks(slot, Access::Write) {

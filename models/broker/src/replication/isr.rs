@@ -95,7 +95,8 @@ impl ReplicaManager {
                 let log_end = self.logs.at(partition.log()?).log_end();
                 partition.shrunk_isr(log_end, lag_max, cx.io.now())
             });
-            if let Some(isr) = shrunk {
+            // Whom this run does not remove the next one does.
+            if let Some(isr) = shrunk.filter(|_| !self.control_waits()) {
                 return self.write_isr(slot, isr, Parked::IsrExpiration, cx);
             }
         }

@@ -11,7 +11,8 @@
 //!
 //! `Simplified:` what is parked does not occupy a request handler. Lost: a broker all of whose `num.io.threads` handlers wait
 //! for ZooKeeper, and that answers nobody. A request parks before its first partition, where the real one is through with those
-//! before the held one; lost: these effects happening earlier.
+//! before the held one; lost: these effects happening earlier. A control request needs all its partitions at once, and gets them:
+//! while it waits for one, no write of an ISR begins, or leaders of the past that write in turn would keep it waiting for good.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -133,6 +133,28 @@ fn while_the_isr_is_written_nothing_else_touches_the_partition() {
 }
 
 #[test]
+fn no_write_of_another_isr_begins_before_a_control_request_that_waits() {
+    let mut bench = led_by_1();
+    let other = TopicPartition::new("orders", 1);
+    bench.elect(&State::new(1, 0).of(other.clone()));
+    bench.cut(1, 3);
+    for tp in [&orders(), &other] {
+        bench.ask(1, produce(tp, "a", 1));
+    }
+    bench.zk_answers = false;
+    bench.advance(Span::secs(46));
+    assert_eq!(bench.zk.len(), 1, "one ISR after the other is written");
+    let demoted = bench.ask_only(1, leader_and_isr(&[State::new(2, 1), State::new(2, 1).of(other)]));
+    let fetch = bench.ask_only(1, follower_fetch(2, 1, 0));
+    let (id, owner, result) = shrink_result(&mut bench);
+    bench.answer_zk(id, &owner, vec![result]);
+    bench.settle();
+    assert!(bench.answer(1, fetch).is_some());
+    assert!(bench.answer(1, demoted).is_some(), "it waits for no other partition");
+    assert!(bench.zk.is_empty());
+}
+
+#[test]
 fn a_fetch_whose_time_is_over_while_the_partition_is_held_is_answered_when_it_is_free() {
     let mut bench = led_by_1();
     bench.produce(1, "a", -1);

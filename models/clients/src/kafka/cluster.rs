@@ -36,6 +36,9 @@ pub(crate) enum NodeId {
 pub(crate) enum Source {
     /// Any broker's metadata.
     Brokers,
+    /// The metadata of a broker that is registered: who that is its owner says before each question
+    /// ([`Cluster::learn_brokers`]). Nobody is known before that.
+    Registered,
     /// This broker's metadata, as soon as its address is known; nobody else is ever dialled.
     Pinned(BrokerId),
     /// Told by its owner ([`Cluster::learn`]): no metadata is asked for.
@@ -84,6 +87,8 @@ struct Refresh {
     asked: Option<(NodeId, Correlation)>,
     last_attempt: Option<Instant>,
     last_success: Option<Instant>,
+    /// Whom to ask was just said.
+    has_brokers: bool,
 }
 
 /// A client's connections and what it knows of the cluster.
@@ -95,6 +100,8 @@ pub(crate) struct Cluster {
     wire: Wire,
     nodes: BTreeMap<NodeId, Node>,
     metadata: Metadata,
+    /// Who was registered when its owner last said so.
+    registered: BTreeMap<BrokerId, Address>,
     refresh: Refresh,
 }
 
@@ -109,9 +116,10 @@ impl Cluster {
             wire: work.wire,
             nodes: BTreeMap::new(),
             metadata: Metadata::default(),
+            registered: BTreeMap::new(),
             refresh: Refresh { is_wanted: true, ..Refresh::default() },
         };
-        if cluster.config.source != Source::Told {
+        if matches!(cluster.config.source, Source::Brokers | Source::Pinned(_)) {
             for (index, (host, port)) in work.bootstrap.iter().enumerate() {
                 if let Some(address) = work.hosts.resolve(host, *port) {
                     let node = cluster.node_at(address);
@@ -166,6 +174,29 @@ impl Cluster {
     ) -> Vec<ClusterEvent> {
         assert_eq!(self.config.source, Source::Told, "who is told asks nobody");
         self.metadata.learn(brokers, topic, leaders);
+        self.align(io)
+    }
+
+    /// Whether leaders are to be asked for, and its owner has to say who is registered.
+    pub(crate) fn wants_brokers(&self, now: Instant) -> bool {
+        self.config.source == Source::Registered
+            && !self.refresh.has_brokers
+            && self.refresh_at().is_some_and(|at| at <= now)
+    }
+
+    /// The brokers that are registered: one of them is asked next. If there are none, its owner is to look again behind the backoff.
+    #[must_use]
+    pub(crate) fn learn_brokers(
+        &mut self,
+        registered: BTreeMap<BrokerId, Address>,
+        io: &mut Io<'_, KafkaClient>,
+    ) -> Vec<ClusterEvent> {
+        assert_eq!(self.config.source, Source::Registered, "who is registered is asked by its owner");
+        self.refresh.has_brokers = !registered.is_empty();
+        if registered.is_empty() {
+            self.refresh.last_attempt = Some(io.now());
+        }
+        self.registered = registered;
         self.align(io)
     }
 
@@ -229,6 +260,7 @@ impl Cluster {
                 node.not_before = io.now() + jittered;
                 // A node that fails may have moved its leaderships.
                 self.request_refresh();
+                self.refresh.has_brokers = false;
                 self.on_unanswered(id, unanswered, events);
             }
         }
@@ -264,8 +296,8 @@ impl Cluster {
     /// Nodes as the metadata name them. Who moved to another address, or is no longer named and has nothing in flight, is
     /// hung up on.
     fn align(&mut self, io: &mut Io<'_, KafkaClient>) -> Vec<ClusterEvent> {
-        let mut named: BTreeMap<NodeId, Address> =
-            self.metadata.brokers().iter().map(|(&id, &address)| (NodeId::Broker(id), address)).collect();
+        let known = self.metadata.brokers().iter().chain(&self.registered);
+        let mut named: BTreeMap<NodeId, Address> = known.map(|(&id, &address)| (NodeId::Broker(id), address)).collect();
         if let Source::Pinned(pinned) = self.config.source {
             named.retain(|&id, _| id == NodeId::Broker(pinned));
             if named.is_empty() {
@@ -332,7 +364,8 @@ impl Cluster {
 
     /// Sends what is due of its own: a metadata request to the least loaded node.
     pub(crate) fn pump(&mut self, io: &mut Io<'_, KafkaClient>) {
-        if self.config.source == Source::Told || self.refresh.asked.is_some() {
+        let is_told_whom = self.config.source != Source::Registered || self.refresh.has_brokers;
+        if self.config.source == Source::Told || self.refresh.asked.is_some() || !is_told_whom {
             return;
         }
         if self.refresh_at().is_none_or(|at| at > io.now()) {
@@ -348,6 +381,7 @@ impl Cluster {
             MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(false);
         let correlation = self.send(id, Request::Metadata(Arc::new(request)), io);
         self.refresh.asked = Some((id, correlation));
+        self.refresh.has_brokers = false;
         self.refresh.last_attempt = Some(io.now());
     }
 
@@ -390,13 +424,15 @@ impl Cluster {
 
     /// A node that is no longer named is not asked, though its connection may still be open.
     fn may_ask(&self, id: NodeId) -> bool {
-        match id {
-            NodeId::Bootstrap(_) => {
-                self.metadata.brokers().is_empty() || matches!(self.config.source, Source::Pinned(_))
+        match (self.config.source, id) {
+            (Source::Pinned(_), _) => true,
+            (Source::Registered, NodeId::Broker(broker)) => {
+                self.refresh.has_brokers && self.registered.contains_key(&broker)
             }
-            NodeId::Broker(broker) => {
-                matches!(self.config.source, Source::Pinned(_)) || self.metadata.brokers().contains_key(&broker)
+            (Source::Brokers | Source::Registered | Source::Told, NodeId::Bootstrap(_)) => {
+                self.metadata.brokers().is_empty()
             }
+            (Source::Brokers | Source::Told, NodeId::Broker(broker)) => self.metadata.brokers().contains_key(&broker),
         }
     }
 

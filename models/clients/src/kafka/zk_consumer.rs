@@ -14,6 +14,7 @@
 //! original went on in the next session, then ran another); and offsets are read behind a sync (the original did not: what is
 //! lost are positions that a lagging server still had).
 
+mod leader_finder;
 mod range;
 mod rebalance;
 
@@ -28,6 +29,7 @@ use machine::disk::DiskError;
 use machine::{Digest, EndId, Input, InputOf, Instant, Io, Purpose, Span, Ticket};
 use zkclient::{WatchedEvent, ZkClient};
 
+use self::leader_finder::{FinderOp, Finding};
 use self::rebalance::{Rebalance, RebalanceOp};
 use super::cluster::{Cluster, ClusterConfig, ClusterEvent, Source};
 use super::consumer::CONSUMER_MAX_IN_FLIGHT;
@@ -65,6 +67,8 @@ enum ZkOp {
     WatchBrokers,
     /// Belongs to an attempt.
     Rebalance { run: u64, op: RebalanceOp },
+    /// Belongs to a turn of the thread that finds leaders.
+    Finder(FinderOp),
     /// Belongs to the offsets.
     Offset(OffsetOp),
 }
@@ -97,6 +101,8 @@ pub(crate) struct ZkConsumer {
     session: Session<ZkOp>,
     offsets: OffsetStore,
     fetcher: Fetcher,
+    /// The turn of the thread that finds leaders, while it reads who is registered.
+    finding: Option<Finding>,
     membership: Membership,
     /// When it registered, by its calendar.
     registered_ms: i64,
@@ -125,7 +131,7 @@ impl ZkConsumer {
         let work = &image.work;
         let life = Life::begin(work, "zookeeper-consumer", io);
         let config = ClusterConfig {
-            source: Source::Brokers,
+            source: Source::Registered,
             topics: vec![image.topic.clone()],
             request_timeout: image.socket_timeout,
             retry_backoff: image.refresh_leader_backoff,
@@ -154,6 +160,7 @@ impl ZkConsumer {
             session: Session::start(&image.zookeeper, io),
             offsets: OffsetStore::new(work.client, group, topic, WhenLost::TryAgain),
             fetcher,
+            finding: None,
             membership: Membership::Outside,
             registered_ms: 0,
             registry: BTreeMap::new(),
@@ -256,6 +263,7 @@ impl ZkConsumer {
                     self.on_rebalance_answer(op, answer, io);
                 }
             }
+            ZkOp::Finder(op) => self.on_finder_answer(op, answer, io),
             // A member's watches are set again in each session, and its registration is made again.
             ZkOp::IdsParent { .. }
             | ZkOp::Register
@@ -299,7 +307,9 @@ impl ZkConsumer {
             (ZkOp::WatchTopicExists, Answer::Done) => self.trigger("partitions-changed", io),
             (ZkOp::WatchBrokers, Answer::Lost) => self.watch_brokers(io),
             (ZkOp::WatchMembers | ZkOp::WatchTopic | ZkOp::WatchTopicExists | ZkOp::WatchBrokers, _) => {}
-            (ZkOp::Rebalance { .. } | ZkOp::Offset(_), _) => unreachable!("not a matter of membership"),
+            (ZkOp::Rebalance { .. } | ZkOp::Finder(_) | ZkOp::Offset(_), _) => {
+                unreachable!("not a matter of membership")
+            }
         }
     }
 
@@ -450,6 +460,7 @@ impl Role for ZkConsumer {
             }
             self.on_rebalance_woken(io);
             self.fetcher.pump(&mut self.cluster, io);
+            self.find_leaders(io);
             if self.next_commit <= now {
                 self.next_commit = now + self.image.commit_interval;
                 self.commit(io);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use clients::kafka::{KafkaClientMark, KafkaWorkFact, ZkConsumerImage};
-use kafkawire::{TopicPartition, znode};
+use kafkawire::{BrokerId, TopicPartition, znode};
 use machine::Span;
 
 use crate::kafka_bench::{GROUP, KafkaBench, TOPIC};
@@ -212,4 +212,28 @@ fn leader_that_moves_is_found_behind_the_backoff() {
     bench.run(Span::secs(3));
     assert_eq!(bench.consumed(at, 0), (0..5).collect::<Vec<_>>());
     assert!(!bench.arrived.contains_key(&kafkawire::ApiKey::OffsetForLeaderEpoch), "it validates nothing");
+}
+
+#[test]
+fn who_leads_is_asked_of_whom_zookeeper_names() {
+    let mut bench = cluster(1);
+    for broker in [2, 3] {
+        bench.remove(&znode::broker_id(BrokerId(broker)));
+        bench.set_broker(broker, false);
+    }
+    bench.append(0, 0..3);
+    let at = bench.start(zk_consumer(1));
+    bench.run(Span::secs(2));
+    assert_eq!(bench.consumed(at, 0), [0, 1, 2]);
+    // The only broker that metadata ever named is gone for good.
+    bench.remove(&znode::broker_id(BrokerId(1)));
+    bench.set_broker(1, false);
+    bench.set_broker(2, true);
+    bench.elect(0, 2);
+    bench.append(0, 3..5);
+    bench.run(Span::secs(3));
+    assert_eq!(bench.consumed(at, 0), [0, 1, 2], "nobody is registered");
+    bench.register_broker(2);
+    bench.run(Span::secs(3));
+    assert_eq!(bench.consumed(at, 0), (0..5).collect::<Vec<_>>());
 }

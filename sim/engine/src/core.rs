@@ -307,13 +307,16 @@ impl<M: Machine> Core<M> {
 
     /// Compares a fact with every trigger.
     fn trigger<J: Judges<M>>(&mut self, judges: &J, host: HostId, kind: (u64, &'static str), fields: &Fields<'_>) {
-        let Self { cast, key, rules, rule_states, .. } = self;
+        let Self { cast, key, rules, rule_states, now, .. } = self;
         for (index, rule) in rules.iter().enumerate() {
             let state = &rule_states[index];
             if state.trigger != kind.0 || state.behind.is_some_and(|before| rule_states[before].count.fired == 0) {
                 continue;
             }
             let When::Fact(trigger) = &rule.when else { continue };
+            if trigger.not_before.is_some_and(|since| *now < Instant::ZERO + since) {
+                continue;
+            }
             if trigger.fact != kind.1 || !matches(cast, *key, judges, host, trigger, fields) {
                 continue;
             }

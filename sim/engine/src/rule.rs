@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use machine::Value;
+use machine::{Span, Value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -135,16 +135,21 @@ pub struct Trigger {
     pub nth: u32,
     /// Only what matches after the rule of this name has struck counts: faults in an order.
     pub behind: Option<String>,
+    /// Only what matches from this time of the run on counts; none if everything does.
+    pub not_before: Option<Span>,
 }
 
 /// As for a [`Rule`]: a key that is absent does not show.
 impl fmt::Debug for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fact, fields, host, nth, behind } = self;
+        let Self { fact, fields, host, nth, behind, not_before } = self;
         let mut text = f.debug_struct("Trigger");
         text.field("fact", fact).field("fields", fields).field("host", host).field("nth", nth);
         if let Some(behind) = behind {
             text.field("behind", behind);
+        }
+        if let Some(not_before) = not_before {
+            text.field("not_before", not_before);
         }
         text.finish()
     }
@@ -154,7 +159,7 @@ impl Trigger {
     /// The first fact of that kind, whoever states it.
     #[must_use]
     pub fn new(fact: &str) -> Self {
-        Self { fact: fact.to_owned(), fields: BTreeMap::new(), host: None, nth: 1, behind: None }
+        Self { fact: fact.to_owned(), fields: BTreeMap::new(), host: None, nth: 1, behind: None, not_before: None }
     }
 }
 
@@ -174,6 +179,8 @@ struct Written {
     nth: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<SpanRange>,
 }
 
 impl TryFrom<Written> for When {
@@ -181,15 +188,21 @@ impl TryFrom<Written> for When {
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
         match written {
-            Written { at: Some(at), fact: None, fields, host: None, nth: None, behind: None } if fields.is_empty() => {
+            Written { at: Some(at), fact: None, fields, host: None, nth: None, behind: None, not_before: None }
+                if fields.is_empty() =>
+            {
                 Ok(Self::At(at))
             }
             Written { at: Some(_), .. } => {
-                Err("`when` is either a time (`at`) or a fact (`fact`, `where`, `host`, `nth`, `behind`)")
+                Err("`when` is either a time (`at`) or a fact (`fact`, `where`, `host`, `nth`, `behind`, `not-before`)")
             }
             Written { nth: Some(0), .. } => Err("`nth` counts from 1"),
-            Written { fact: Some(fact), fields, host, nth, behind, .. } => {
-                Ok(Self::Fact(Trigger { fact, fields, host, nth: nth.unwrap_or(1), behind }))
+            Written { not_before: Some(range), .. } if range.least() < range.most() => {
+                Err("`not-before` is one time, such as 2s")
+            }
+            Written { fact: Some(fact), fields, host, nth, behind, not_before, .. } => {
+                let not_before = not_before.map(SpanRange::least);
+                Ok(Self::Fact(Trigger { fact, fields, host, nth: nth.unwrap_or(1), behind, not_before }))
             }
             Written { fact: None, .. } => Err("`when` needs `at` or `fact`"),
         }
@@ -200,10 +213,12 @@ impl From<When> for Written {
     fn from(when: When) -> Self {
         match when {
             When::At(at) => {
-                Self { at: Some(at), fact: None, fields: BTreeMap::new(), host: None, nth: None, behind: None }
+                let (fields, not_before) = (BTreeMap::new(), None);
+                Self { at: Some(at), fact: None, fields, host: None, nth: None, behind: None, not_before }
             }
-            When::Fact(Trigger { fact, fields, host, nth, behind }) => {
-                Self { at: None, fact: Some(fact), fields, host, nth: (nth != 1).then_some(nth), behind }
+            When::Fact(Trigger { fact, fields, host, nth, behind, not_before }) => {
+                let not_before = not_before.map(SpanRange::exactly);
+                Self { at: None, fact: Some(fact), fields, host, nth: (nth != 1).then_some(nth), behind, not_before }
             }
         }
     }

@@ -275,7 +275,7 @@ pub(super) fn draw(
     let mut drawn: Vec<(&Aimed, Vec<Rule>)> = Vec::new();
     for number in 0..count {
         let Some(&hook) = possible.choose(rng) else { break };
-        let mut rules = hook.rules(cast, duration, rng);
+        let mut rules = hook.rules(cast, duration, swarm.not_before.least(), rng);
         for (part, rule) in rules.iter_mut().enumerate() {
             rule.name = Some(format!("{} {}{}", number + 1, hook.id, if part > 0 { " too" } else { "" }));
         }
@@ -289,7 +289,8 @@ pub(super) fn draw(
 }
 
 impl Aimed {
-    fn rules(&self, cast: &Cast, duration: Span, rng: &mut ChaCha8Rng) -> Vec<Rule> {
+    /// `not_before` is for what a loss of power destroys: the other faults may strike from the first moment on.
+    fn rules(&self, cast: &Cast, duration: Span, not_before: Span, rng: &mut ChaCha8Rng) -> Vec<Rule> {
         let session = Span::millis(cast.session_ms);
         let down = Span::millis(log_uniform(10, 4_000, rng).min(duration.as_millis()));
         let down = Some(SpanRange::exactly(down));
@@ -319,13 +320,15 @@ impl Aimed {
             }
             PowerLoss(fact, only, strike, who) => {
                 let fault = Fault::PowerLoss { target: victim(who), down_for: down };
-                vec![Rule { strike, ..rule(field(fact, only), fault) }]
+                let trigger = Trigger { not_before: Some(not_before), ..field(fact, only) };
+                vec![Rule { strike, ..rule(trigger, fault) }]
             }
             Template::KillJoining => {
                 vec![rule(joining(), Fault::Kill { target: Target::This(Yes), restart_after: down })]
             }
             Template::WipeJoining => {
-                vec![rule(joining(), Fault::Wipe { target: Target::This(Yes), down_for: down })]
+                let trigger = Trigger { not_before: Some(not_before), ..joining() };
+                vec![rule(trigger, Fault::Wipe { target: Target::This(Yes), down_for: down })]
             }
             Template::DeposeController(is_late) => {
                 let controller = || Target::Role("controller".to_owned());

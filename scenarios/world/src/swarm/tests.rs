@@ -1,5 +1,6 @@
 //! That a drawn world is one in which its participants can work.
 
+use engine::{Fault, When};
 use machine::Span;
 
 use crate::scenario::KeyValue;
@@ -33,6 +34,21 @@ fn fetch_is_answered_before_its_request_times_out() {
             assert!(waits * 2 <= limit, "seed {seed}: {waits} of {limit}");
         }
     }
+}
+
+#[test]
+fn nothing_aims_at_a_disk_before_faults_may_begin() {
+    let mut aimed = 0;
+    for seed in 0..SEEDS {
+        for rule in drawn(seed).faults {
+            let When::Fact(trigger) = &rule.when else { continue };
+            if matches!(rule.fault, Fault::PowerLoss { .. } | Fault::Wipe { .. }) {
+                assert_eq!(trigger.not_before, Some(Span::secs(2)), "seed {seed}: {rule:?}");
+                aimed += 1;
+            }
+        }
+    }
+    assert!(aimed > 20, "{aimed} were drawn");
 }
 
 #[test]

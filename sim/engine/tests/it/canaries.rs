@@ -1,6 +1,6 @@
 //! A canary for each kind of fault: it sings if the fault changes something that can be seen, and is silent without it.
 
-use engine::HostSpec;
+use engine::{HostSpec, When};
 use machine::{HostId, Instant, Lane, Span};
 
 use crate::toy::{
@@ -287,6 +287,22 @@ fn a_rule_behind_another_waits_for_its_strike() {
     world.run_until(at(2_000));
     let paused = world.judges().at(B, "paused");
     assert!(paused > at(800) && paused < at(900), "at {paused}");
+}
+
+#[test]
+fn what_a_rule_is_told_before_its_time_does_not_count() {
+    let text = r#"
+        [[faults]]
+        when = { fact = "answered", nth = 2, not-before = "800ms" }
+        do = { pause = { target = { host = "b" }, for = "50ms" } }
+    "#;
+    let written = rules(text);
+    let again: When = toml::from_str(&toml::to_string(&written[0].when).unwrap()).unwrap();
+    assert_eq!(again, written[0].when);
+    let mut world = world_of(1, pairs_of_toys(), written);
+    world.run_until(at(2_000));
+    let paused = world.judges().at(B, "paused");
+    assert!(paused > at(800) && paused < at(1_000), "at {paused}");
 }
 
 #[test]

@@ -154,6 +154,11 @@ fn seeds_that_once_failed_hold() {
         ("swarm-cluster", 687),
         // judges: v06_knows_that_a_leader_puts_nobody_back_whom_it_does_not_miss
         ("swarm-cluster", 699),
+        // broker: no_write_of_another_isr_begins_before_a_control_request_that_waits
+        ("swarm-cluster", 682),
+        // clients: who_leads_is_asked_of_whom_zookeeper_names
+        ("swarm-cluster", 1168),
+        ("swarm-cluster", 1219),
     ];
     for (name, seed) in found {
         let result = tribunal::one(&prepared(name), seed);

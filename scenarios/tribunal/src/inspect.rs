@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use broker::Broker;
-use coordinator::Coordinator;
+use coordinator::store::recover;
 use coordinator::watch::WatchKind;
+use coordinator::{Coordinator, ServerConfig};
 use engine::Bound;
 use jute::client::FourLetterWord;
-use machine::disk::Disk as _;
+use machine::disk::{Disk as _, PageCache};
 use machine::{HostId, Instant, Machine as _};
 use serde::Serialize;
+use serde_json::json;
 use world::Node;
 
 use crate::prepared::JudgedWorld;
@@ -353,6 +355,67 @@ fn files(world: &JudgedWorld, host: HostId) -> Vec<FileState> {
         files.push(FileState { path, len, durable, text });
     }
     files
+}
+
+/// The files of one host, and of a ZooKeeper server what it would start with if it read them now.
+#[derive(Debug)]
+pub struct Extract {
+    /// The host.
+    pub host: String,
+    /// Path and content, sorted by path.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// See [`Extract::of`]; none of other hosts.
+    pub recovered: Option<serde_json::Value>,
+}
+
+impl Extract {
+    /// Takes the files of every host, as they are on its disk at this instant, with what is not durable yet.
+    ///
+    /// `recovered` has `zxid`, `sessions` (timeout in ms by id) and `nodes` (data in hexadecimal or null, acl, persisted stat, by path),
+    /// after the ephemerals of unknown sessions are gone; or `refused`, why such a server would not start.
+    #[must_use]
+    pub fn of(world: &JudgedWorld, setup: &world::Setup) -> Vec<Self> {
+        let all = world.hosts();
+        let extract = |host: HostId| {
+            let disk = all.disk(host);
+            let files = disk.list("").into_iter().map(|path| {
+                let bytes = disk.bytes(&path).map(|bytes| bytes.to_vec()).unwrap_or_default();
+                (path, bytes)
+            });
+            let server = setup.topology.servers.iter().find(|server| server.host == host);
+            let recovered = server.map(|server| {
+                let config = ServerConfig { myid: server.sid, ..setup.topology.config.clone() };
+                recovered(&mut disk.clone(), &config)
+            });
+            Self { host: all.name(host).to_owned(), files: files.collect(), recovered }
+        };
+        all.ids().map(extract).collect()
+    }
+}
+
+fn recovered(disk: &mut PageCache, config: &ServerConfig) -> serde_json::Value {
+    let mut recovered = match recover(disk, config) {
+        Ok(recovered) => recovered,
+        Err(why) => return json!({ "refused": why.to_string() }),
+    };
+    recovered.database.kill_unknown_sessions();
+    let database = &recovered.database;
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let nodes = database.tree().iter().map(|(path, node)| {
+        let acl = database.tree().acl(path).expect("the znode is there").iter();
+        let node = json!({
+            "data": node.data().bytes().map(|bytes| hex(bytes)),
+            "acl": acl.map(|entry| json!([entry.perms, entry.id.scheme, entry.id.id])).collect::<Vec<_>>(),
+            "stat": node.client_stat(),
+        });
+        (if path.is_empty() { "/".to_owned() } else { path.to_owned() }, node)
+    });
+    let sessions = database.sessions().iter().map(|(session, timeout_ms)| (session.to_string(), json!(timeout_ms)));
+    json!({
+        "zxid": database.last_processed().to_string(),
+        "sessions": sessions.collect::<serde_json::Map<_, _>>(),
+        "nodes": nodes.collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 fn server(host: String, machine: &Coordinator, name: &dyn Fn(HostId) -> String) -> ServerState {

@@ -1,6 +1,7 @@
 //! A standalone server answers as a real one did.
 
 use super::replay::Replay;
+use super::transcript::Transcript;
 
 /// Replays a transcript: so many steps and events are compared, and all agree.
 #[track_caller]
@@ -146,4 +147,16 @@ fn four_letter_words_are_answered_as_by_a_real_server() {
 #[test]
 fn read_only_server_does_what_a_real_one_did() {
     check("election-readonly-304", 43, 0);
+}
+
+/// What `.ci/conformance/record` recorded: random operations of three clients, replayed whole.
+#[test]
+fn random_operations_are_those_of_a_real_server() {
+    let names = Transcript::names("random-");
+    assert!(!names.is_empty(), "there is a recording");
+    for name in names {
+        let replay = Replay::run(&name);
+        assert!(replay.differences.is_empty(), "{}", replay.differences.join("\n"));
+        assert!(replay.steps > 300 && replay.events > 0, "{name}: {} steps, {} events", replay.steps, replay.events);
+    }
 }

@@ -22,6 +22,16 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
+    /// The recordings whose names begin so, sorted.
+    pub(crate) fn names(prefix: &str) -> Vec<String> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/transcripts");
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> =
+            files.filter(|name| name.starts_with(prefix)).map(|name| name.replace(".jsonl", "")).collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn read(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/conformance/transcripts/{name}.jsonl"));
         let text = fs::read_to_string(path).unwrap();

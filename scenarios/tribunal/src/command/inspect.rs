@@ -1,11 +1,11 @@
 //! `tribunal inspect`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{Bound, Reached};
 use jute::client::FourLetterWord;
-use tribunal::inspect::{At, BrokerState, HostState, ServerState, State, Znode, client_sessions, say};
+use tribunal::inspect::{At, BrokerState, Extract, HostState, ServerState, State, Znode, client_sessions, say};
 use tribunal::{Changes, JudgedWorld, Prepared, Repro, Source, Watch, advance, read};
 use world::{BadInput, did_you_mean};
 
@@ -21,6 +21,7 @@ Examples:
   tribunal inspect session-expiry --seed 1 --at 8s --path /brokers/topics
   tribunal inspect broker-power-loss --at 10s --path orders-0
   tribunal inspect leader-crash --seed 3 --at 6s --word srvr
+  tribunal inspect power-loss --seed 2 --at 9s --extract ./disks
   tribunal inspect steady --at 3s --json
 
 The state is that behind the last event at or before the instant. A run that is violated before it is shown as it was then.")]
@@ -44,6 +45,10 @@ pub(crate) struct InspectArguments {
     /// What the ZooKeeper servers would tell an operator who says this four-letter word to them, such as srvr, mntr, dump or wchp.
     #[arg(long, value_parser = word, conflicts_with_all = ["path", "json"])]
     word: Option<FourLetterWord>,
+    /// Writes the files of the hosts below this directory, which must not exist; beside those of a ZooKeeper server, what it would start
+    /// with if it read them now (recovered.json).
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["path", "json", "word"])]
+    extract: Option<PathBuf>,
     /// Everything as JSON.
     #[arg(long)]
     json: bool,
@@ -96,6 +101,12 @@ impl InspectArguments {
             }
             return Ok(0);
         }
+        if let Some(directory) = &self.extract {
+            let mut extracts = Extract::of(&world, &setup);
+            extracts.retain(|extract| self.host.as_ref().is_none_or(|wanted| *wanted == extract.host));
+            write_extracts(directory, &extracts)?;
+            return Ok(0);
+        }
         let mut state = State::of(&world);
         if let Some(host) = &self.host {
             state.keep_host(host);
@@ -121,6 +132,30 @@ impl InspectArguments {
         }
         Ok(0)
     }
+}
+
+fn write_extracts(directory: &Path, extracts: &[Extract]) -> Result<(), Failure> {
+    let at = |path: &Path, error: &std::io::Error| {
+        let bad = BadInput::new(&format!("--extract {}", path.display()), None, &format!("cannot be written: {error}"));
+        Failure::from(bad.hint("name a directory that does not exist yet, on a disk with room"))
+    };
+    std::fs::create_dir(directory).map_err(|error| at(directory, &error))?;
+    let write = |path: PathBuf, bytes: &[u8]| {
+        let parent = path.parent().expect("a file is in a directory");
+        std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&path, bytes)).map_err(|error| at(&path, &error))
+    };
+    for extract in extracts {
+        let host = directory.join(&extract.host);
+        for (path, bytes) in &extract.files {
+            write(host.join(path), bytes)?;
+        }
+        if let Some(recovered) = &extract.recovered {
+            let text = serde_json::to_string_pretty(recovered).expect("it is plain data");
+            write(host.join("recovered.json"), text.as_bytes())?;
+        }
+        narrate(&format!("written    {} with {} files", host.display(), extract.files.len()));
+    }
+    Ok(())
 }
 
 /// A four-letter word of a ZooKeeper server.

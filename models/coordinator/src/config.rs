@@ -151,6 +151,10 @@ pub struct ServerConfig {
     pub local_sessions_enabled: bool,
     /// `localSessionsUpgradingEnabled`: they become global when they make an ephemeral.
     pub local_sessions_upgrading_enabled: bool,
+    /// `autopurge.snapRetainCount`: snapshots that are kept; never fewer than three.
+    pub snap_retain_count: usize,
+    /// `autopurge.purgeInterval`: how often older ones go, first at start; none is never.
+    pub purge_interval: Option<Span>,
     /// `extendedTypesEnabled`: whether there are TTL znodes.
     pub extended_types_enabled: bool,
     /// `znode.container.checkIntervalMs`: how often empty containers and TTL znodes are looked for.
@@ -241,6 +245,8 @@ impl ServerConfig {
             read_only_mode: false,
             local_sessions_enabled: false,
             local_sessions_upgrading_enabled: false,
+            snap_retain_count: 3,
+            purge_interval: None,
             extended_types_enabled: false,
             container_check_interval: Span::secs(60),
             container_max_per_minute: 10_000,

@@ -13,7 +13,7 @@ use crate::config::ServerConfig;
 use crate::database::Database;
 use crate::election::Election;
 use crate::server::{Asked, Server, Stores};
-use crate::store::{Recovered, RefuseToStart, TxnLog, recover};
+use crate::store::{Recovered, RefuseToStart, TxnLog, purge, recover};
 use crate::view::CoordinatorView;
 use crate::zab::{Parts, Peer, PeerEpochs};
 use crate::{CoordinatorMark, Fact, Message, Role, Work, work};
@@ -29,6 +29,8 @@ pub struct Coordinator {
     /// None of a standalone server.
     election: Option<Election>,
     peer: Peer,
+    /// When old snapshots and logs go next.
+    purge_at: Option<Instant>,
 }
 
 impl Vocabulary for Coordinator {
@@ -51,8 +53,10 @@ impl Machine for Coordinator {
             server: Server::new(Arc::clone(&config), io),
             election: config.is_distributed().then(|| Election::new(&config)),
             peer: Peer::down(),
+            purge_at: config.purge_interval.map(|_| io.now()),
             config,
         };
+        this.purge(io);
         match recovered {
             Ok(recovered) => this.start(recovered, io),
             Err(why) => this.refuse(&why, io),
@@ -96,7 +100,7 @@ impl Machine for Coordinator {
             return None;
         }
         let election = self.election.as_ref().and_then(Election::next_wake);
-        [self.peer.next_wake(), self.server.next_wake(), election].into_iter().flatten().min()
+        [self.peer.next_wake(), self.server.next_wake(), election, self.purge_at].into_iter().flatten().min()
     }
 
     fn check_invariants(&self) {
@@ -212,11 +216,23 @@ impl Coordinator {
 
     /// The main loop, and what it works with.
     fn split(&mut self) -> (&mut Peer, Parts<'_>) {
-        let Self { config, db, log, epochs, server, election, peer } = self;
+        let Self { config, db, log, epochs, server, election, peer, purge_at: _ } = self;
         (peer, Parts { config, db, log, epochs, server, election: election.as_mut() })
     }
 
+    /// `DatadirCleanupManager`: a timer of its own. A disk that fails is somebody else's trouble.
+    fn purge(&mut self, io: &mut Io<'_, Self>) {
+        let Some(interval) = self.config.purge_interval else { return };
+        if self.purge_at.is_some_and(|at| at <= io.now()) {
+            self.purge_at = Some(io.now() + interval);
+            if purge(io.disk(), &self.config).is_ok_and(|removed| removed > 0) {
+                io.reach(CoordinatorMark::Purged);
+            }
+        }
+    }
+
     fn on_woken(&mut self, io: &mut Io<'_, Self>) {
+        self.purge(io);
         self.server.on_woken(&self.db, io);
         if let Some(election) = &mut self.election {
             election.on_woken(io);

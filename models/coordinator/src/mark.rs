@@ -39,6 +39,8 @@ machine::marks! {
         ZxidRollover => "coordinator-zxid-rollover",
         /// A leader found more acknowledgements out of order than in order: the strict commit order held one back.
         CommitHeldBack => "coordinator-commit-held-back",
+        /// Old snapshots or logs were thrown away.
+        Purged => "coordinator-purged",
         /// A server without a leader opened for read-only clients.
         ReadOnlyServer => "coordinator-read-only-server",
         /// A local session became global: its client makes an ephemeral.

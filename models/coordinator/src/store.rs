@@ -12,11 +12,12 @@
 //! after its name**. It is written while transactions go on, so it may hold effects of later ones; replay repairs that,
 //! and everything in the log is replayed, committed or not.
 //!
-//! Simplified: snapshots are not compressed, and nothing is ever purged (§9.8).
+//! Simplified: snapshots are not compressed.
 
 pub mod epoch_file;
 mod layout;
 mod log_reader;
+mod purge;
 mod recovery;
 mod snapshot;
 mod snapshot_writer;
@@ -26,6 +27,7 @@ mod txn_log;
 pub use epoch_file::{EpochFile, Epochs};
 pub use layout::{log_files, log_path, snapshot_files, snapshot_path};
 pub use log_reader::{LogEntry, LogError, LogReader, disk_proposals};
+pub use purge::purge;
 pub use recovery::{Recovered, RefuseToStart, fast_forward, newest_snapshot_bytes, recover};
 pub use snapshot::{SnapshotError, SnapshotImage, SnapshotTrailers, is_plausible};
 pub use snapshot_writer::{Durability, Progress, SnapshotWriter, serialize_snapshot};

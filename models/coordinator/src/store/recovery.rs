@@ -202,6 +202,11 @@ fn plausible_len(disk: &mut dyn Disk, path: &str) -> Result<Option<u64>, DiskErr
     Ok(is_plausible(len, &ending).then_some(len))
 }
 
+/// Whether a snapshot looks whole.
+pub(super) fn could_be_whole(disk: &mut dyn Disk, path: &str) -> Result<bool, DiskError> {
+    plausible_len(disk, path).map(|len| len.is_some())
+}
+
 /// Takes the operator's word, once, that an empty database is right.
 fn take_initialize_file(disk: &mut dyn Disk, config: &ServerConfig) -> Result<bool, DiskError> {
     let path = match config.data_log_dir.rsplit_once('/') {

@@ -110,8 +110,10 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     set("maxWriteQueuePollTime", "flushDelay / 3", |c, v| {
         millis_or_default(v).map(|ms| c.max_write_queue_poll_time = ms)
     }),
-    not_modelled("autopurge.snapRetainCount", "3"),
-    not_modelled("autopurge.purgeInterval", "0 (off)"),
+    set("autopurge.snapRetainCount", "3", |c, v| positive(v).map(|n| c.snap_retain_count = (n as usize).max(3))),
+    set("autopurge.purgeInterval", "0 (off)", |c, v| {
+        number(v, "a number of hours").map(|hours: u64| c.purge_interval = (hours > 0).then(|| Span::secs(3_600) * hours))
+    }),
     not_modelled("syncEnabled", "true"),
     not_modelled("observer.reconnectDelayMs", "0"),
     not_modelled("observer.election.DelayMs", "200"),

@@ -3,25 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use jute::Sid;
 use jute::client::FourLetterWord;
-use machine::{Address, HostId, Port, Span};
+use jute::{Sid, Zxid};
+use machine::{HostId, Port, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::defect::Defects;
-
-/// One line `server.N=host:quorumPort:electionPort:participant;clientPort` (zookeeper.md §1.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Member {
-    /// The host it runs on.
-    pub host: HostId,
-    /// Where a leader accepts learners.
-    pub quorum_port: Port,
-    /// Where it accepts the other voters' leader election.
-    pub election_port: Port,
-    /// Where it accepts clients, if its line says so; each server also has a `clientPort` of its own.
-    pub client_port: Option<Port>,
-}
+use crate::quorum_verifier::{Hierarchy, LearnerType, Member, QuorumVerifier};
 
 /// Whose habits a server has where releases differ (the reference tags what was seen of 3.8.0 `[R38]`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -61,10 +49,14 @@ pub struct Costs {
 pub struct ServerConfig {
     /// `myid`.
     pub myid: Sid,
-    /// `server.N`: the voters, by id. With fewer than two the server runs standalone (`standaloneEnabled=true`).
-    ///
-    /// Simplified: participants only; observers, groups and weights are absent.
+    /// `server.N`: voters and observers, by id.
     pub members: BTreeMap<Sid, Member>,
+    /// `group.N` and `weight.N`: hierarchical quorums instead of majorities.
+    pub hierarchy: Option<Hierarchy>,
+    /// `peerType`, of a server that its own list does not name; else the list wins.
+    pub peer_type: LearnerType,
+    /// `standaloneEnabled`: with fewer than two voters the server runs standalone.
+    pub standalone_enabled: bool,
     /// `clientPort`.
     pub client_port: Port,
     /// `tickTime`.
@@ -105,6 +97,20 @@ pub struct ServerConfig {
     pub leader_connect_delay: Span,
     /// `forceSnapshotSync`.
     pub force_snapshot_sync: bool,
+    /// `leader.maxConcurrentSnapSyncs`: an observer that comes while so many learners are sent the tree is turned away.
+    pub max_concurrent_snap_syncs: usize,
+    /// `leader.maxConcurrentDiffSyncs`: as above, of those that are sent what they lack.
+    pub max_concurrent_diff_syncs: usize,
+    /// `syncEnabled`: an observer writes log and snapshots.
+    pub sync_enabled: bool,
+    /// `observer.reconnectDelayMs`: up to so long an observer waits before it dials its leader.
+    pub observer_reconnect_delay: Span,
+    /// `observer.election.DelayMs`: up to so long an observer that lost its leader waits before it looks for another.
+    pub observer_election_delay: Span,
+    /// `reconfigEnabled`.
+    pub reconfig_enabled: bool,
+    /// Where `zoo.cfg` is: beside it are the files of a reconfiguration.
+    pub config_file: String,
     /// `snapshotSizeFactor` in thousandths; none (a negative value) switches synchronisation from the txn log off.
     pub snapshot_size_factor: Option<u32>,
     /// `commitLogCount`.
@@ -202,6 +208,9 @@ impl ServerConfig {
         Self {
             myid: Sid::new(0),
             members: BTreeMap::new(),
+            hierarchy: None,
+            peer_type: LearnerType::Participant,
+            standalone_enabled: true,
             client_port: CLIENT_PORT,
             tick_time: Span::secs(2),
             init_limit: 10,
@@ -222,6 +231,13 @@ impl ServerConfig {
             max_time_to_wait_for_epoch: None,
             leader_connect_delay: Span::millis(100),
             force_snapshot_sync: false,
+            reconfig_enabled: false,
+            config_file: "conf/zoo.cfg".to_owned(),
+            max_concurrent_snap_syncs: 10,
+            max_concurrent_diff_syncs: 100,
+            sync_enabled: true,
+            observer_reconnect_delay: Span::ZERO,
+            observer_election_delay: Span::millis(200),
             snapshot_size_factor: Some(330),
             commit_log_count: 500,
             global_outstanding_limit: 1000,
@@ -278,6 +294,7 @@ impl ServerConfig {
                     host,
                     quorum_port: QUORUM_PORT,
                     election_port: ELECTION_PORT,
+                    role: LearnerType::Participant,
                     client_port: Some(CLIENT_PORT),
                 };
                 (Sid::new(number), member)
@@ -297,45 +314,17 @@ impl ServerConfig {
     /// Whether this server is one of an ensemble (`isDistributed`).
     #[must_use]
     pub fn is_distributed(&self) -> bool {
-        self.members.len() > 1
+        let voters = self.members.values().filter(|member| member.role == LearnerType::Participant).count();
+        voters > 1 || voters == 1 && !self.standalone_enabled
     }
 
-    /// The voters, in order of their ids.
-    pub fn voters(&self) -> impl Iterator<Item = Sid> + '_ {
-        self.members.keys().copied()
-    }
-
-    /// Whether these servers are a quorum of the voters: more than half of them (zookeeper.md §2.6). Others do not count.
-    pub fn is_quorum(&self, of: impl IntoIterator<Item = Sid>) -> bool {
-        of.into_iter().filter(|sid| self.members.contains_key(sid)).count() > self.members.len() / 2
-    }
-
-    /// Where a voter's leader accepts learners.
+    /// The configuration of the ensemble as the files list it.
+    ///
+    /// # Panics
+    /// If there are groups and a voter is in none.
     #[must_use]
-    pub fn quorum_address(&self, of: Sid) -> Option<Address> {
-        self.members.get(&of).map(|member| Address { host: member.host, port: member.quorum_port })
-    }
-
-    /// Where a voter takes part in leader election.
-    #[must_use]
-    pub fn election_address(&self, of: Sid) -> Option<Address> {
-        self.members.get(&of).map(|member| Address { host: member.host, port: member.election_port })
-    }
-
-    /// The text of the quorum verifier, as notifications and NEWLEADER carry it and `/zookeeper/config` holds it (§2.6).
-    #[must_use]
-    pub fn quorum_text(&self) -> String {
-        let mut text = String::new();
-        for (sid, member) in &self.members {
-            let Member { host, quorum_port, election_port, client_port } = member;
-            let host = self.addresses.get(host).map_or_else(|| host.to_string(), IpAddr::to_string);
-            text += &format!("server.{sid}={host}:{}:{}:participant", quorum_port.0, election_port.0);
-            if let Some(client_port) = client_port {
-                text += &format!(";0.0.0.0:{}", client_port.0);
-            }
-            text.push('\n');
-        }
-        text + "version=0"
+    pub fn quorum(&self) -> QuorumVerifier {
+        QuorumVerifier::new(self.members.clone(), self.hierarchy.clone(), Zxid::ZERO)
     }
 
     /// `initLimit` in time.
@@ -378,19 +367,19 @@ mod tests {
     }
 
     #[test]
-    fn more_than_half_of_the_voters_are_a_quorum() {
-        let config = three();
-        assert!(!config.is_quorum([Sid::new(1)]));
-        assert!(config.is_quorum([Sid::new(1), Sid::new(3)]));
-        assert!(!config.is_quorum([Sid::new(1), Sid::new(9)]), "strangers do not count");
-        assert!(config.is_distributed());
+    fn one_voter_is_an_ensemble_only_if_it_must_not_stand_alone() {
+        assert!(three().is_distributed());
         assert!(!ServerConfig::standalone().is_distributed());
+        let mut one = ServerConfig::ensemble(Sid::new(1), &[HostId(0)]);
+        assert!(!one.is_distributed());
+        one.standalone_enabled = false;
+        assert!(one.is_distributed());
     }
 
     #[test]
     fn quorum_text_lists_every_voter_and_the_version() {
         assert_eq!(
-            three().quorum_text(),
+            three().quorum().text(&three()),
             "server.1=host0:2888:3888:participant;0.0.0.0:2181\n\
              server.2=host1:2888:3888:participant;0.0.0.0:2181\n\
              server.3=host2:2888:3888:participant;0.0.0.0:2181\n\

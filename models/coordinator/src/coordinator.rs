@@ -12,6 +12,7 @@ use machine::{Digest, EndId, HostId, Input, InputOf, Instant, Io, Lane, Machine,
 use crate::config::ServerConfig;
 use crate::database::Database;
 use crate::election::Election;
+use crate::membership::Membership;
 use crate::server::{Asked, Server, Stores};
 use crate::store::{Recovered, RefuseToStart, TxnLog, purge, recover};
 use crate::view::CoordinatorView;
@@ -26,6 +27,7 @@ pub struct Coordinator {
     log: TxnLog,
     epochs: PeerEpochs,
     server: Server,
+    membership: Membership,
     /// None of a standalone server.
     election: Option<Election>,
     peer: Peer,
@@ -46,17 +48,24 @@ impl Machine for Coordinator {
     fn boot(image: &Self::Image, io: &mut Io<'_, Self>) -> Self {
         let config = Arc::new(image.clone());
         let recovered = recover(io.disk(), &config);
+        let loaded = Membership::load(io.disk(), &config);
+        let (membership, recovered) = match loaded {
+            Ok(membership) => (membership, recovered),
+            Err(why) => (Membership::new(&config), Err(why)),
+        };
         let mut this = Self {
             db: Database::new(config.commit_log_count),
             log: TxnLog::new(&config),
             epochs: PeerEpochs::new(PeerEpoch::ZERO, PeerEpoch::ZERO),
             server: Server::new(Arc::clone(&config), io),
-            election: config.is_distributed().then(|| Election::new(&config)),
+            election: config.is_distributed().then(|| Election::new(&config, &membership)),
+            membership,
             peer: Peer::down(),
             purge_at: config.purge_interval.map(|_| io.now()),
             config,
         };
         this.purge(io);
+        this.server.set_quorums(this.membership.quorums());
         match recovered {
             Ok(recovered) => this.start(recovered, io),
             Err(why) => this.refuse(&why, io),
@@ -80,6 +89,9 @@ impl Machine for Coordinator {
                 let (peer, mut parts) = self.split();
                 if parts.server.owns_ticket(ticket) {
                     parts.server.on_durable(ticket, result, io);
+                } else if parts.membership.owns_ticket(ticket) {
+                    parts.membership.on_durable(result, parts.config, io);
+                    peer.on_config_written(&mut parts, io);
                 } else if parts.epochs.owns_ticket(ticket) {
                     peer.on_epoch_durable(result, &mut parts, io);
                 } else if peer.owns_ticket(ticket) {
@@ -147,7 +159,7 @@ impl Machine for Coordinator {
 impl Coordinator {
     /// What this server is to its ensemble.
     #[must_use]
-    pub const fn role(&self) -> Role {
+    pub fn role(&self) -> Role {
         self.peer.role()
     }
 
@@ -216,8 +228,8 @@ impl Coordinator {
 
     /// The main loop, and what it works with.
     fn split(&mut self) -> (&mut Peer, Parts<'_>) {
-        let Self { config, db, log, epochs, server, election, peer, purge_at: _ } = self;
-        (peer, Parts { config, db, log, epochs, server, election: election.as_mut() })
+        let Self { config, db, log, epochs, server, membership, election, peer, purge_at: _ } = self;
+        (peer, Parts { config, db, log, epochs, server, membership, election: election.as_mut() })
     }
 
     /// `DatadirCleanupManager`: a timer of its own. A disk that fails is somebody else's trouble.
@@ -242,22 +254,17 @@ impl Coordinator {
     }
 
     fn on_accepted(&mut self, on: EndId, port: Port, from: HostId, io: &mut Io<'_, Self>) {
-        let own = self.config.members.get(&self.config.myid);
         if port == self.config.client_port {
             if self.refuses_clients() {
                 io.close(on);
             } else {
                 self.server.on_accepted(on, from, io);
             }
-        } else if own.is_some_and(|own| own.quorum_port == port) {
-            let (peer, parts) = self.split();
-            peer.on_accepted(on, &parts, io);
-        } else if let Some(election) =
-            self.election.as_mut().filter(|_| own.is_some_and(|own| own.election_port == port))
-        {
+        } else if let Some(election) = self.election.as_mut().filter(|election| election.listens_on(port)) {
             election.on_accepted(on, io);
         } else {
-            unreachable!("{port} is none of this server's ports");
+            let (peer, parts) = self.split();
+            peer.on_accepted(on, &parts, io);
         }
     }
 
@@ -342,6 +349,9 @@ impl Coordinator {
                 self.election.as_mut().expect("only who has the part defers its work").on_turn(work, io);
             }
             Work::Server(work) => {
+                if self.server.reconfigures_next() {
+                    self.server.set_synced(self.peer.synced_followers(self.config.myid));
+                }
                 let Self { server, db, log, .. } = self;
                 server.on_turn(work, &mut Stores { db, log }, io);
             }
@@ -357,7 +367,9 @@ impl Coordinator {
         let (peer, mut parts) = self.split();
         while !peer.is_down() {
             peer.on_lookers(&mut parts, io);
-            if let Some(event) = parts.server.poll_event() {
+            if let Some(learned) = parts.election.as_mut().and_then(|election| election.poll_learned()) {
+                peer.on_config_learned(learned, &mut parts, io);
+            } else if let Some(event) = parts.server.poll_event() {
                 peer.on_server_event(event, &mut parts, io);
             } else if let Some(decided) = parts.election.as_mut().and_then(|election| election.poll_decision()) {
                 peer.on_decided(decided, &mut parts, io);

@@ -9,6 +9,8 @@ pub enum Role {
     Looking,
     /// Following one.
     Following,
+    /// Observing one.
+    Observing,
     /// Leading, or trying to.
     Leading,
     /// Alone: no ensemble is configured.
@@ -22,6 +24,7 @@ impl Role {
         match self {
             Self::Looking => "looking",
             Self::Following => "following",
+            Self::Observing => "observing",
             Self::Leading => "leading",
             Self::Standalone => "standalone",
         }
@@ -130,6 +133,8 @@ machine::facts! {
         },
         /// The log could not be written or synced: nothing syncs what is in it and not durable any more (§3.10).
         "log-failed" LogFailed { why: String => Text(why) },
+        /// A configuration of the ensemble is in force here (§15).
+        "config-activated" ConfigActivated { version: Zxid => Hex(version.value()) },
         /// A learner cut its log after this zxid (§9.5).
         "truncated" Truncated { zxid: Zxid => Hex(zxid.value()) },
         /// A watch event went to a client (§8.4).

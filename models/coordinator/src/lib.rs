@@ -20,6 +20,7 @@
 
 mod coordinator;
 mod database;
+mod membership;
 mod view;
 
 pub mod config;
@@ -28,6 +29,7 @@ pub mod election;
 pub mod fact;
 pub mod mark;
 pub mod message;
+pub mod quorum_verifier;
 pub mod server;
 pub mod store;
 pub mod tree;
@@ -35,12 +37,13 @@ pub mod watch;
 pub mod work;
 pub mod zab;
 
-pub use config::{Costs, Member, Release, ServerConfig};
+pub use config::{Costs, Release, ServerConfig};
 pub use coordinator::Coordinator;
 pub use database::{Applied, CommittedLog, Database, ZxidDigest, follows};
 pub use defect::{Defect, Defects};
 pub use fact::{Fact, Role};
 pub use mark::CoordinatorMark;
 pub use message::Message;
+pub use quorum_verifier::{Hierarchy, LearnerType, Member, QuorumVerifier};
 pub use view::CoordinatorView;
 pub use work::Work;

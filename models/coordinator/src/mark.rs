@@ -49,5 +49,19 @@ machine::marks! {
         TornTail => "coordinator-torn-tail",
         /// Recovery fell back to an older snapshot.
         SnapshotFallback => "coordinator-snapshot-fallback",
+        /// A learner that does not vote was synchronised.
+        ObserverSynchronised => "coordinator-observer-synchronised",
+        /// An observer was turned away because enough learners were being synchronised.
+        SyncThrottled => "coordinator-sync-throttled",
+        /// A reconfiguration was committed.
+        ReconfigCommitted => "coordinator-reconfig-committed",
+        /// A leader handed over to another by a reconfiguration.
+        LeaderHandedOver => "coordinator-leader-handed-over",
+        /// A leader completed a reconfiguration that it found open when it began to lead.
+        ReconfigCompleted => "coordinator-reconfig-completed",
+        /// A server learned of a newer configuration while it looked for a leader.
+        ConfigGossiped => "coordinator-config-gossiped",
+        /// Other servers came into force, and leader election started over with them.
+        ElectionRestarted => "coordinator-election-restarted",
     }
 }

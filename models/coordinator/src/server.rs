@@ -34,6 +34,7 @@ mod prep;
 mod prep_txn;
 mod read;
 mod read_only;
+mod reconfig;
 mod request;
 mod session_tracker;
 mod snapshot;
@@ -41,7 +42,7 @@ mod statistics;
 mod sync;
 mod words;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,6 +53,7 @@ use machine::disk::DiskError;
 use machine::{Digest, EndId, HostId, Instant, Io, Ticket, WallMillis};
 
 use crate::config::{Release, ServerConfig};
+use crate::quorum_verifier::Quorums;
 use crate::store::TxnLog;
 use crate::tree::TreeEvent;
 use crate::watch::WatchTable;
@@ -87,6 +89,8 @@ pub enum Serving {
     Follower,
     /// Nobody's: what it has may be read, while it looks for a leader.
     ReadOnly,
+    /// As an observer.
+    Observer,
 }
 
 /// What a step works on: lent by the coordinator, which shares both with recovery and synchronisation.
@@ -222,6 +226,10 @@ pub struct Server {
     in_process: usize,
     statistics: Statistics,
     containers: ContainerManager,
+    /// Who is in the ensemble.
+    quorums: Quorums,
+    /// Leader: who was in step when a reconfiguration came to its turn.
+    synced: BTreeSet<Sid>,
     snapshot: Option<SnapshotThread>,
     snapshot_scheduled: bool,
     /// Events that watches are told of late, with their txns; always empty but for a mutant.
@@ -236,8 +244,11 @@ impl Server {
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, io: &mut Io<'_, Coordinator>) -> Self {
         let now = io.now();
+        let quorum = Arc::new(config.quorum());
         Self {
             term: 0,
+            quorums: Quorums::new(&quorum, &quorum),
+            synced: BTreeSet::new(),
             serving: None,
             closing: false,
             connections: Connections::default(),
@@ -288,7 +299,7 @@ impl Server {
                 let tracker = SessionTracker::new(stores.db.sessions(), config.tick_time, no_closing_flag, now);
                 Tracking::Expiring(tracker)
             }
-            Serving::Follower | Serving::ReadOnly => Tracking::Touching(BTreeMap::new()),
+            Serving::Follower | Serving::Observer | Serving::ReadOnly => Tracking::Touching(BTreeMap::new()),
         };
         self.locals = (config.local_sessions_enabled && serving != Serving::Standalone)
             .then(|| LocalSessions::new(config.tick_time, now));
@@ -297,7 +308,9 @@ impl Server {
         let sid = if config.is_distributed() { config.myid } else { Sid::new(1) };
         self.next_session = SessionId::first_of(sid, now.as_millis());
         let zxid = match serving {
-            Serving::Standalone | Serving::Follower | Serving::ReadOnly => stores.db.last_processed(),
+            Serving::Standalone | Serving::Follower | Serving::Observer | Serving::ReadOnly => {
+                stores.db.last_processed()
+            }
             Serving::Leader { zxid } => zxid,
         };
         self.prep = Prep::new(zxid, config.digest_enabled);
@@ -305,7 +318,7 @@ impl Server {
         let txns = self.sync.txns;
         self.sync = SyncProcessor::new(&config, io);
         self.sync.txns = txns;
-        let match_syncs = serving == Serving::Follower;
+        let match_syncs = matches!(serving, Serving::Follower | Serving::Observer);
         self.commit = CommitProcessor::new(match_syncs, config.max_read_batch_size, config.max_commit_batch_size);
         self.commit_scheduled = false;
         self.containers = ContainerManager::new(config.container_check_interval, now);
@@ -514,6 +527,39 @@ impl Server {
         self.log_request(request, io);
     }
 
+    /// Observer: the leader committed this txn (§3.8). It is logged, and nobody is told when it is durable.
+    pub fn inform(&mut self, proposal: Arc<Proposal>, io: &mut Io<'_, Coordinator>) {
+        assert!(self.serving == Some(Serving::Observer), "only an observer is informed");
+        let request = Request::of_proposal(proposal);
+        if self.config.sync_enabled {
+            self.log_request(request.clone(), io);
+        }
+        self.commit.commit(request);
+        self.schedule_commit(io);
+    }
+
+    /// The ensemble's configuration changed.
+    pub fn set_quorums(&mut self, quorums: Quorums) {
+        self.quorums = quorums;
+    }
+
+    /// Leader: whether the next request to prepare is a reconfiguration: then [`Server::set_synced`] comes first.
+    #[must_use]
+    pub fn reconfigures_next(&self) -> bool {
+        self.prep.queue.front().is_some_and(|request| request.op() == OpCode::Reconfig)
+    }
+
+    /// Leader: its followers that are in step with it, and itself.
+    pub fn set_synced(&mut self, synced: BTreeSet<Sid>) {
+        self.synced = synced;
+    }
+
+    /// The txn that is committed next.
+    #[must_use]
+    pub fn next_to_commit(&self) -> Option<Arc<Proposal>> {
+        self.proposed.front().and_then(|request| request.proposal.clone())
+    }
+
     /// Follower: the leader answered the oldest sync (§3.11).
     pub fn sync_done(&mut self, io: &mut Io<'_, Coordinator>) {
         if let Some(request) = self.pending_syncs.pop_front() {
@@ -572,6 +618,7 @@ impl Server {
             Some(Serving::Leader { .. }) => 2,
             Some(Serving::Follower) => 3,
             Some(Serving::ReadOnly) => 4,
+            Some(Serving::Observer) => 5,
         });
         let tracked = match &self.tracking {
             Tracking::Expiring(tracker) => tracker.len(),

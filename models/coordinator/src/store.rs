@@ -3,6 +3,7 @@
 //! ```text
 //! data/version-2/log.<zxid>        txn log, named by its first transaction         TxnLog, LogReader
 //! data/version-2/snapshot.<zxid>   tree and sessions; may be fuzzy                 SnapshotWriter, SnapshotImage
+//! conf/zoo.cfg.dynamic.*           configurations of the ensemble                  dynamic_config
 //! data/version-2/currentEpoch      the epoch of the last leader in step with       epoch_file
 //! data/version-2/acceptedEpoch     the highest epoch promised
 //! data/initialize                  the operator's word that an empty disk is right
@@ -14,6 +15,7 @@
 //!
 //! Simplified: snapshots are not compressed.
 
+mod dynamic_config;
 pub mod epoch_file;
 mod layout;
 mod log_reader;
@@ -24,6 +26,7 @@ mod snapshot_writer;
 mod truncate;
 mod txn_log;
 
+pub(crate) use dynamic_config::{ConfigFiles, load_config};
 pub use epoch_file::{EpochFile, Epochs};
 pub use layout::{log_files, log_path, snapshot_files, snapshot_path};
 pub use log_reader::{LogEntry, LogError, LogReader, disk_proposals};

@@ -1,4 +1,4 @@
-//! Zab 1.0: the peer's main loop, the leader with its learner handlers, and the follower (zookeeper.md §2.1, §3).
+//! Zab 1.0: the peer's main loop, the leader with its learner handlers, and the learner (zookeeper.md §2.1, §3).
 //!
 //! ```text
 //!              ┌──────────────────────────── Stopping ◀──────────────┐
@@ -19,24 +19,29 @@ mod proposals;
 mod sync_limit;
 mod sync_plan;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use jute::PeerEpoch;
+use jute::election::PeerState;
 use jute::op::OpCode;
 use jute::quorum::QuorumMessage;
+use jute::{PeerEpoch, Sid};
 use machine::disk::DiskError;
-use machine::{Digest, EndId, Instant, Io, Ticket};
+use machine::{Digest, EndId, Instant, Io, Purpose, Span, Ticket};
 
 use self::leader::{Leader, StepDown};
 use self::learner::{Learner, Left};
 use crate::defect::Defect;
 use crate::election::Decided;
+use crate::quorum_verifier::{LearnerType, QuorumVerifier};
 use crate::server::{ServerEvent, Serving};
 use crate::store::{Durability, EpochFile};
 use crate::{Coordinator, CoordinatorMark, Fact, Role};
 
 pub(crate) use self::parts::Parts;
 pub(crate) use self::peer_epochs::PeerEpochs;
+
+/// How long an observer waits that lost its leader.
+const ELECTION_DELAY: Purpose = Purpose::new("observer-election");
 
 /// The next step of the main loop, the leader or the learner. The term tells a step of an earlier role, which is stale.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +80,10 @@ enum State {
     /// No ensemble is configured.
     Standalone,
     Looking,
+    /// An observer that lost its leader waits before it looks for another.
+    Pausing {
+        until: Instant,
+    },
     Following(Box<Learner>),
     Leading(Box<Leader>),
     /// The role has ended; the pipeline flushes what is queued for the log. `reload`: the tree is not to be trusted.
@@ -91,6 +100,8 @@ pub(crate) struct Peer {
     state: State,
     /// Counts roles.
     term: u64,
+    /// Its last role was an observer's.
+    observed: bool,
     /// False until its first synchronisation of a server whose empty disk nobody vouched for (zookeeper.md §9.6).
     has_database: bool,
     /// When it may be read while it looks for a leader.
@@ -105,8 +116,13 @@ impl Peer {
         parts: &mut Parts<'_>,
         io: &mut Io<'_, Coordinator>,
     ) -> Self {
-        let mut peer =
-            Self { state: State::Starting { to_write: to_write.into() }, term: 0, has_database, read_only_at: None };
+        let mut peer = Self {
+            state: State::Starting { to_write: to_write.into() },
+            term: 0,
+            observed: false,
+            has_database,
+            read_only_at: None,
+        };
         peer.go_on_starting(parts, io);
         peer
     }
@@ -134,17 +150,20 @@ impl Peer {
 
     /// A server that refused to start.
     pub(crate) const fn down() -> Self {
-        Self { state: State::Down, term: 0, has_database: false, read_only_at: None }
+        Self { state: State::Down, term: 0, observed: false, has_database: false, read_only_at: None }
     }
 
     pub(crate) const fn is_down(&self) -> bool {
         matches!(self.state, State::Down)
     }
 
-    pub(crate) const fn role(&self) -> Role {
-        match self.state {
+    pub(crate) fn role(&self) -> Role {
+        match &self.state {
             State::Standalone => Role::Standalone,
-            State::Starting { .. } | State::Looking | State::Stopping { .. } | State::Down => Role::Looking,
+            State::Starting { .. } | State::Looking | State::Pausing { .. } | State::Stopping { .. } | State::Down => {
+                Role::Looking
+            }
+            State::Following(learner) if learner.observes() => Role::Observing,
             State::Following(_) => Role::Following,
             State::Leading(_) => Role::Leading,
         }
@@ -155,6 +174,7 @@ impl Peer {
             State::Starting { .. } => "starting",
             State::Standalone => "serving",
             State::Looking => "looking",
+            State::Pausing { .. } => "pausing",
             State::Stopping { .. } => "stopping",
             State::Down => "down",
             State::Following(learner) => learner.phase_name(),
@@ -179,6 +199,7 @@ impl Peer {
 
     fn become_looking(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         self.term += 1;
+        parts.membership.clear_reconfig_flag();
         self.enter(State::Looking, parts, io);
         self.read_only_at = parts.config.read_only_mode.then(|| io.now() + parts.config.read_only_delay());
         let last_logged = self.has_database.then(|| parts.db.last_processed());
@@ -192,15 +213,99 @@ impl Peer {
         assert!(matches!(self.state, State::Looking), "a decision while {}", self.phase_name());
         self.read_only_at = None;
         parts.close_read_only_server(io);
+        self.take_role(decided.leader(), decided.supporters, parts, io);
+    }
+
+    /// Who leads is known: leads, follows or observes.
+    fn take_role(
+        &mut self,
+        leader: Sid,
+        supporters: BTreeSet<Sid>,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
         self.term += 1;
-        if decided.leader() == parts.config.myid {
-            match Leader::start(self.term, decided.supporters, parts, io) {
+        if leader == parts.config.myid {
+            match Leader::start(self.term, supporters, parts, io) {
                 Ok(leader) => self.enter(State::Leading(Box::new(leader)), parts, io),
                 Err(status) => self.exit(status, io),
             }
         } else {
-            let learner = Learner::start(decided.leader(), self.term, self.has_database, parts, io);
-            self.enter(State::Following(Box::new(learner)), parts, io);
+            match Learner::start(leader, self.term, self.has_database, parts, io) {
+                Some(learner) => self.enter(State::Following(Box::new(learner)), parts, io),
+                // "Couldn't find the leader".
+                None => self.finish_stop(false, false, parts, io),
+            }
+        }
+    }
+
+    /// `updateServerState`: after a reconfiguration that said who leads, nobody looks for a leader.
+    fn update_server_state(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        let election = parts.election.as_mut().expect("who had a role is in an ensemble");
+        let leader = election.current_vote().and_then(|vote| vote.candidate.leader);
+        let Some(leader) = leader.filter(|_| parts.membership.reconfig_flag()) else {
+            return self.become_looking(parts, io);
+        };
+        parts.membership.clear_reconfig_flag();
+        election.set_state(match parts.membership.learner_type() {
+            _ if leader == parts.config.myid => PeerState::Leading,
+            LearnerType::Participant => PeerState::Following,
+            LearnerType::Observer => PeerState::Observing,
+        });
+        self.take_role(leader, BTreeSet::new(), parts, io);
+    }
+
+    /// A newer configuration was in a notification: it is in force at once, and the election starts over if it has other servers.
+    pub(crate) fn on_config_learned(
+        &mut self,
+        learned: QuorumVerifier,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        if !matches!(self.state, State::Looking | State::Pausing { .. }) {
+            return;
+        }
+        io.reach(CoordinatorMark::ConfigGossiped);
+        let differs = !learned.is_same_as(parts.membership.current());
+        parts.process_reconfig(learned, None, io);
+        parts.membership.clear_reconfig_flag();
+        if differs && matches!(self.state, State::Looking) {
+            let last_logged = self.has_database.then(|| parts.db.last_processed());
+            let current = parts.current_epoch();
+            let election = parts.election.as_mut().expect("who looks is in an ensemble");
+            election.reset_vote(last_logged, current);
+            election.look_for_leader(last_logged, current, io);
+        }
+    }
+
+    /// A file of the configuration is in its place.
+    pub(crate) fn on_config_written(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        if parts.membership.is_writing_last_seen() {
+            return;
+        }
+        match &mut self.state {
+            State::Leading(leader) => leader.on_config_written(parts, io),
+            State::Following(learner) => learner.on_config_written(io),
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => {}
+        }
+    }
+
+    /// The followers that are in step with this leader, and itself; nobody if it does not lead.
+    pub(crate) fn synced_followers(&self, me: Sid) -> BTreeSet<Sid> {
+        match &self.state {
+            State::Leading(leader) => leader.synced_followers(me),
+            State::Following(_)
+            | State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => BTreeSet::new(),
         }
     }
 
@@ -224,7 +329,16 @@ impl Peer {
             return;
         }
         self.has_database |= served;
-        self.become_looking(parts, io);
+        let most = parts.config.observer_election_delay;
+        if std::mem::take(&mut self.observed) && most > Span::ZERO {
+            let until = io.now() + io.draw(ELECTION_DELAY).between(Span::ZERO, most);
+            if let Some(election) = parts.election.as_mut() {
+                election.set_state(PeerState::Looking);
+            }
+            self.state = State::Pausing { until };
+        } else {
+            self.update_server_state(parts, io);
+        }
     }
 
     fn exit(&mut self, status: i32, io: &mut Io<'_, Coordinator>) {
@@ -243,7 +357,7 @@ impl Peer {
             unreachable!("only a leader steps down")
         };
         let reload = leader.server_failed();
-        leader.shut_down(why, parts, io);
+        leader.shut_down(why, io);
         self.stop(reload, parts, io);
     }
 
@@ -256,6 +370,7 @@ impl Peer {
         let State::Following(learner) = std::mem::replace(&mut self.state, State::Down) else {
             unreachable!("only a learner leaves")
         };
+        self.observed = learner.observes();
         learner.shut_down(why, io);
         self.stop(learner.is_ahead_of_disk(), parts, io);
     }
@@ -265,7 +380,12 @@ impl Peer {
         match &self.state {
             State::Following(learner) => learner.owns(end),
             State::Leading(leader) => leader.owns(end),
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => false,
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => false,
         }
     }
 
@@ -277,6 +397,7 @@ impl Peer {
             | State::Starting { .. }
             | State::Standalone
             | State::Looking
+            | State::Pausing { .. }
             | State::Stopping { .. }
             | State::Down => false,
         }
@@ -291,6 +412,7 @@ impl Peer {
             | State::Starting { .. }
             | State::Standalone
             | State::Looking
+            | State::Pausing { .. }
             | State::Stopping { .. }
             | State::Down => {
                 io.close(end);
@@ -319,7 +441,12 @@ impl Peer {
                 let result = learner.on_lost(parts, io);
                 self.end_following(result, parts, io);
             }
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => {
                 unreachable!("the end is owned")
             }
         }
@@ -349,7 +476,12 @@ impl Peer {
                 let result = learner.on_message(message, parts, io);
                 self.end_following(result, parts, io);
             }
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => {
                 unreachable!("the end is owned")
             }
         }
@@ -387,6 +519,7 @@ impl Peer {
                 State::Starting { .. }
                 | State::Standalone
                 | State::Looking
+                | State::Pausing { .. }
                 | State::Following(_)
                 | State::Leading(_)
                 | State::Stopping { .. }
@@ -414,7 +547,7 @@ impl Peer {
                 self.end_following(Err(Left::Leader("an epoch file could not be written")), parts, io);
             }
             State::Starting { .. } => self.refuse("an epoch file could not be written".to_owned(), io),
-            State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {
+            State::Standalone | State::Looking | State::Pausing { .. } | State::Stopping { .. } | State::Down => {
                 unreachable!("only leaders and learners write epochs, and they wait for it")
             }
         }
@@ -451,7 +584,12 @@ impl Peer {
                     parts.open_server(Serving::ReadOnly, io);
                 }
             }
-            State::Starting { .. } | State::Standalone | State::Stopping { .. } | State::Down => {}
+            &mut State::Pausing { until } if until <= io.now() => self.update_server_state(parts, io),
+            State::Starting { .. }
+            | State::Standalone
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => {}
         }
     }
 
@@ -461,6 +599,7 @@ impl Peer {
             State::Leading(leader) => leader.next_wake(),
             State::Following(learner) => learner.next_wake(),
             State::Looking => self.read_only_at,
+            State::Pausing { until } => Some(*until),
             State::Starting { .. } | State::Standalone | State::Stopping { .. } | State::Down => None,
         }
     }
@@ -482,7 +621,7 @@ impl Peer {
             State::Leading(leader) => match event {
                 ServerEvent::Propose(proposal) => {
                     let closes_session = proposal.entry.txn.op() == OpCode::CloseSession;
-                    leader.propose(&proposal, closes_session, io);
+                    leader.propose(&proposal, closes_session, parts, io);
                 }
                 ServerEvent::XidRollover => {
                     io.reach(CoordinatorMark::ZxidRollover);
@@ -496,7 +635,9 @@ impl Peer {
                     unreachable!("a leader's pipeline asks nobody")
                 }
             },
-            State::Following(learner) => learner.on_server_event(event, io),
+            State::Following(learner) => {
+                learner.on_server_event(event, parts.membership.is_writing_last_seen(), io);
+            }
             State::Standalone => match event {
                 ServerEvent::Fatal(_) => self.exit(1, io),
                 ServerEvent::Logged(_)
@@ -521,7 +662,7 @@ impl Peer {
                 | ServerEvent::LeaderSync { .. }
                 | ServerEvent::Revalidate { .. } => {}
             },
-            State::Starting { .. } | State::Looking | State::Down => {}
+            State::Starting { .. } | State::Looking | State::Pausing { .. } | State::Down => {}
         }
     }
 
@@ -529,7 +670,12 @@ impl Peer {
         match &self.state {
             State::Leading(leader) => leader.check_invariants(),
             State::Following(learner) => learner.check_invariants(),
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {}
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => {}
         }
     }
 
@@ -538,9 +684,12 @@ impl Peer {
         match &self.state {
             State::Leading(leader) => leader.digest(into),
             State::Following(learner) => learner.digest(into),
-            State::Starting { .. } | State::Standalone | State::Looking | State::Stopping { .. } | State::Down => {
-                into.text(self.phase_name())
-            }
+            State::Starting { .. }
+            | State::Standalone
+            | State::Looking
+            | State::Pausing { .. }
+            | State::Stopping { .. }
+            | State::Down => into.text(self.phase_name()),
         }
     }
 }

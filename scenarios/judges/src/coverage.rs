@@ -358,7 +358,8 @@ impl Coverage {
             | ServerFact::LearnerDropped { .. }
             | ServerFact::LearnerLeft { .. }
             | ServerFact::LogFailed { .. }
-            | ServerFact::Truncated { .. } => {}
+            | ServerFact::Truncated { .. }
+            | ServerFact::ConfigActivated { .. } => {}
         }
     }
 

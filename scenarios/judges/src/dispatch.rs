@@ -72,7 +72,8 @@ impl ZkJudges {
             ServerFact::RoleChanged { role, .. } => {
                 let role = match role {
                     coordinator::Role::Looking => Role::Looking,
-                    coordinator::Role::Following => Role::Following,
+                    // A voter that became an observer is one more that follows.
+                    coordinator::Role::Following | coordinator::Role::Observing => Role::Following,
                     coordinator::Role::Leading => Role::Leading,
                     coordinator::Role::Standalone => Role::Standalone,
                 };
@@ -107,6 +108,7 @@ impl ZkJudges {
             | ServerFact::SessionMoved { .. }
             | ServerFact::SnapshotWritten { .. }
             | ServerFact::Truncated { .. }
+            | ServerFact::ConfigActivated { .. }
             | ServerFact::WatchFired { .. } => {}
         }
     }

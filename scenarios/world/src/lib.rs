@@ -25,5 +25,5 @@ pub use scenario::{
 };
 pub use server_properties::ServerProperties;
 pub use swarm::{AIMED, Aimed, Profile, SWARM_FAMILIES, Size, Swarm, SwarmFamily, Timers};
-pub use topology::{CLIENTS, COORDINATORS, Client, Files, Server, Setup, Topology};
+pub use topology::{CLIENTS, COORDINATORS, Client, Files, OBSERVERS, Server, Setup, Topology};
 pub use zoo_cfg::{ServerLine, ZooCfg};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::BrokerConfig;
 use clients::kafka::NewTopic;
 use clients::{WorkloadKind, ZkWorkloadImage};
-use coordinator::{Defects, Member, ServerConfig};
+use coordinator::{Defects, LearnerType, Member, ServerConfig};
 use engine::{ClockSpec, DiskSpec, HostSpec, NetworkSpec, Rule, SpanRange, Supervisor};
 use jute::Sid;
 use machine::disk::CrashModel;
@@ -25,6 +25,8 @@ use crate::{Balance, CoreChoice, Image, Kind, Node, Scenario, Workload};
 
 /// The group of the ZooKeeper servers.
 pub const COORDINATORS: &str = "coordinators";
+/// The group of the ZooKeeper servers that do not vote.
+pub const OBSERVERS: &str = "observers";
 /// The group of the clients.
 pub const CLIENTS: &str = "clients";
 
@@ -56,8 +58,10 @@ pub struct Client {
 /// Who takes part in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
-    /// The ZooKeeper servers, by id.
+    /// The ZooKeeper servers that vote, by id.
     pub servers: Vec<Server>,
+    /// The ZooKeeper servers that do not, by id. Their hosts come last.
+    pub observers: Vec<Server>,
     /// The brokers, by id.
     pub brokers: Vec<Broker>,
     /// The clients, in the order of their numbers.
@@ -76,7 +80,9 @@ impl Topology {
     pub fn names(&self) -> Vec<String> {
         let servers = self.servers.iter().map(|server| server.name.clone());
         let brokers = self.brokers.iter().map(|broker| broker.name.clone());
-        servers.chain(brokers).chain(self.clients.iter().map(|client| client.name.clone())).collect()
+        let clients = self.clients.iter().map(|client| client.name.clone());
+        let observers = self.observers.iter().map(|observer| observer.name.clone());
+        servers.chain(brokers).chain(clients).chain(observers).collect()
     }
 }
 
@@ -156,6 +162,15 @@ impl Setup {
                 ..HostSpec::new(&client.name, group, image)
             });
         }
+        for observer in &topology.observers {
+            let config = ServerConfig { myid: observer.sid, ..topology.config.clone() };
+            hosts.push(HostSpec {
+                disk: disk(scenario, &mut rng),
+                clock: clock(scenario, &mut rng),
+                supervisor: Supervisor::After(scenario.cluster.restart_after),
+                ..HostSpec::new(&observer.name, OBSERVERS, Image::Coordinator(Box::new(config)))
+            });
+        }
         let mut schedule = scenario.faults.clone();
         if let Some(nemesis) = &scenario.nemesis {
             schedule.extend(nemesis.draw(duration, &mut rng));
@@ -197,7 +212,10 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
     config.defects = defects(scenario);
     let drawn = *scenario.cluster.coordinators.choices().choose(rng).expect("checked when it was loaded");
     let listed = zoo_cfg.map(|cfg| &cfg.servers).filter(|servers| !servers.is_empty());
+    config.hierarchy = zoo_cfg.and_then(|cfg| cfg.hierarchy.clone());
     let mut servers = Vec::new();
+    // Observers' hosts come behind everybody else's.
+    let mut observing: Vec<(Sid, Member)> = Vec::new();
     match listed {
         Some(listed) => {
             for (&sid, line) in listed {
@@ -206,8 +224,13 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
                     host,
                     quorum_port: machine::Port(line.quorum_port),
                     election_port: machine::Port(line.election_port),
+                    role: line.role,
                     client_port: line.client_port.map(machine::Port),
                 };
+                if line.role == LearnerType::Observer {
+                    observing.push((sid, member));
+                    continue;
+                }
                 config.members.insert(sid, member);
                 servers.push(Server { host, name: format!("zk{sid}"), sid });
             }
@@ -220,6 +243,12 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
                 servers.push(Server { host: member.host, name: format!("zk{sid}"), sid });
             }
         }
+    }
+    for _ in 0..scenario.cluster.observers {
+        let last = config.members.keys().next_back().copied().max(observing.last().map(|&(sid, _)| sid));
+        let sid = Sid::new(last.map_or(1, |last| last.value() + 1));
+        let like = *config.members.values().next().expect("there are voters");
+        observing.push((sid, Member { role: LearnerType::Observer, ..like }));
     }
     config.myid = servers[0].sid;
     let brokers = cluster::brokers(scenario, servers.len(), rng);
@@ -237,8 +266,14 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
         let (host, name) = (host(before + clients.len()), "admin".to_owned());
         clients.push(Client { host, name, kind: Kind::CreateTopics, probes: false });
     }
+    let mut observers = Vec::new();
+    for (sid, member) in observing {
+        let host = host(before + clients.len() + observers.len());
+        config.members.insert(sid, Member { host, ..member });
+        observers.push(Server { host, name: format!("zk{sid}"), sid });
+    }
     let kafka = Arc::new(cluster::config(scenario, files)?);
-    Ok(Topology { servers, brokers, clients, config, kafka, topics: cluster::topics(scenario) })
+    Ok(Topology { servers, observers, brokers, clients, config, kafka, topics: cluster::topics(scenario) })
 }
 
 pub(crate) fn host(number: usize) -> HostId {
@@ -255,7 +290,7 @@ pub(crate) fn connect_string(topology: &Topology) -> Vec<ZkServer> {
         let port = topology.config.members[&server.sid].client_port.unwrap_or(topology.config.client_port);
         ZkServer { name: Arc::from(server.name.as_str()), address: Address { host: server.host, port } }
     };
-    topology.servers.iter().map(server).collect()
+    topology.servers.iter().chain(&topology.observers).map(server).collect()
 }
 
 /// A session with a drawn timeout.

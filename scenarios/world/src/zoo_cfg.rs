@@ -7,7 +7,7 @@ mod servers;
 
 use std::collections::BTreeMap;
 
-use coordinator::ServerConfig;
+use coordinator::{Hierarchy, LearnerType, ServerConfig};
 use jute::Sid;
 use machine::Span;
 
@@ -23,6 +23,8 @@ pub struct ZooCfg {
     pub properties: Properties,
     /// `server.N` lines by id; empty in a stock sample file.
     pub servers: BTreeMap<Sid, ServerLine>,
+    /// `group.N` and `weight.N` lines, if there are any.
+    pub hierarchy: Option<Hierarchy>,
 }
 
 impl ZooCfg {
@@ -32,6 +34,7 @@ impl ZooCfg {
     /// A malformed line, a bad value, or values that contradict each other.
     pub fn parse(file: &str, text: &str) -> Result<Self, BadInput> {
         let mut servers = BTreeMap::new();
+        let mut hierarchy = Hierarchy::default();
         let special = |properties: &mut Properties, line: usize, key: &str, value: &str| {
             if let Some(id) = key.strip_prefix("server.") {
                 let (sid, server) = servers::parse(file, line, id, value)?;
@@ -40,14 +43,23 @@ impl ZooCfg {
                 }
                 return Ok(true);
             }
-            let grouped = ["group.", "weight.", "authProvider."].iter().any(|prefix| key.starts_with(prefix));
-            if grouped {
+            if let Some(group) = key.strip_prefix("group.") {
+                servers::parse_group(file, line, group, value, &mut hierarchy)?;
+                return Ok(true);
+            }
+            if let Some(id) = key.strip_prefix("weight.") {
+                servers::parse_weight(file, line, id, value, &mut hierarchy)?;
+                return Ok(true);
+            }
+            let is_provider = key.starts_with("authProvider.");
+            if is_provider {
                 properties.unmodelled.push(Remark::not_modelled(line, key));
             }
-            Ok(grouped)
+            Ok(is_provider)
         };
         let properties = Properties::read(file, text, KEYS, ServerConfig::standalone, special, unknown_key)?;
-        let cfg = Self { properties, servers };
+        let hierarchy = Some(hierarchy).filter(|hierarchy| *hierarchy != Hierarchy::default());
+        let cfg = Self { properties, servers, hierarchy };
         cfg.check()?;
         Ok(cfg)
     }
@@ -65,8 +77,28 @@ impl ZooCfg {
                 }
             }
         }
+        let voters: Vec<Sid> = self
+            .servers
+            .iter()
+            .filter(|(_, line)| line.role == LearnerType::Participant)
+            .map(|(&sid, _)| sid)
+            .collect();
+        if !self.servers.is_empty() && voters.is_empty() {
+            return Err(BadInput::new(&self.properties.file, None, "every server is an observer")
+                .hint("observers without participants is an invalid configuration"));
+        }
+        if let Some(hierarchy) = &self.hierarchy
+            && let Some(sid) = voters.iter().find(|sid| !hierarchy.groups.contains_key(sid))
+        {
+            return Err(BadInput::new(&self.properties.file, None, format!("server {sid} is not in a group"))
+                .hint("with group.N lines every participant is in exactly one group"));
+        }
         let mut config = ServerConfig::standalone();
         self.apply_over(&mut config);
+        if voters.len() == 1 && self.servers.len() > 1 && config.standalone_enabled {
+            return Err(BadInput::new(&self.properties.file, None, "observers, and only one participant")
+                .hint("observers without a quorum is an invalid configuration unless standaloneEnabled=false"));
+        }
         if config.min_session() > config.max_session() {
             return Err(BadInput::new(
                 &self.properties.file,
@@ -123,7 +155,7 @@ fn unknown_key(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::ZooCfg;
-    use coordinator::ServerConfig;
+    use coordinator::{LearnerType, ServerConfig};
     use machine::Span;
 
     const SAMPLE: &str = "# The number of milliseconds of each tick\ntickTime=2000\ninitLimit=10\nsyncLimit=5\n\
@@ -183,10 +215,36 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_is_refused_and_an_ensemble_needs_its_limits() {
-        let error =
-            ZooCfg::parse("zoo.cfg", "initLimit=5\nsyncLimit=2\nserver.1=a:1:2:observer\n").expect_err("observer");
-        assert!(error.to_string().contains("observer"), "{error}");
+    fn groups_and_weights_are_read_and_checked() {
+        let text = "initLimit=5\nsyncLimit=2\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+        let parse = |lines: &str| ZooCfg::parse("zoo.cfg", &format!("{text}{lines}"));
+        let cfg = parse("group.1=1:2\ngroup.2=3\nweight.2=5\n").expect("two groups");
+        let hierarchy = cfg.hierarchy.expect("groups");
+        assert_eq!(hierarchy.groups.values().copied().collect::<Vec<_>>(), [1, 1, 2]);
+        assert_eq!(hierarchy.weights.values().copied().collect::<Vec<_>>(), [5]);
+        for (lines, what) in [
+            ("group.1=1:2\n", "server 3 is not in a group"),
+            ("group.1=1:2\ngroup.2=2:3\n", "in two groups"),
+            ("group.x=1\n", "group.x"),
+            ("weight.1=heavy\n", "weight.1"),
+        ] {
+            let error = parse(lines).expect_err(lines).to_string();
+            assert!(error.contains(what), "{error}");
+        }
+        assert!(parse("").expect("a majority").hierarchy.is_none());
+    }
+
+    #[test]
+    fn observers_need_voters_and_an_ensemble_needs_its_limits() {
+        let limits = "initLimit=5\nsyncLimit=2\n";
+        let parse = |lines: &str| ZooCfg::parse("zoo.cfg", &format!("{limits}{lines}"));
+        let cfg = parse("server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\n").expect("an observer");
+        assert_eq!(cfg.servers.values().filter(|line| line.role == LearnerType::Observer).count(), 1);
+        let error = parse("server.1=a:1:2:observer\n").expect_err("nobody votes");
+        assert!(error.to_string().contains("every server is an observer"), "{error}");
+        let error = parse("server.1=a:1:2\nserver.2=b:1:2:observer\n").expect_err("one voter");
+        assert!(error.to_string().contains("only one participant"), "{error}");
+        assert!(parse("standaloneEnabled=false\nserver.1=a:1:2\nserver.2=b:1:2:observer\n").is_ok());
         let error = ZooCfg::parse("zoo.cfg", "server.1=a:1:2\nserver.2=b:1:2\n").expect_err("no initLimit");
         assert!(error.to_string().contains("initLimit is missing"), "{error}");
         let error = ZooCfg::parse("zoo.cfg", "server.x=a:1:2\n").expect_err("no number");

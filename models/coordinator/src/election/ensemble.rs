@@ -2,6 +2,7 @@
 //! from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jute::election::PeerState;
 use jute::{PeerEpoch, Sid, Zxid};
@@ -10,6 +11,7 @@ use machine::{Address, Clock, Effect, EndId, HostId, Instant, Io, Numbers, Purpo
 
 use super::{Decided, Election};
 use crate::config::ELECTION_PORT;
+use crate::membership::Membership;
 use crate::{Coordinator, Message, ServerConfig, Work};
 
 const LATENCY: Purpose = Purpose::new("latency");
@@ -65,6 +67,11 @@ pub(super) fn zxid(value: u64) -> Option<Zxid> {
     Zxid::from_wire(i64::try_from(value).expect("a zxid of a test"))
 }
 
+pub(super) fn election_of(config: ServerConfig) -> Election {
+    let membership = Membership::new(&config);
+    Election::new(&Arc::new(config), &membership)
+}
+
 impl Ensemble {
     pub(super) fn new(servers: u8, seed: u64, latency: (Span, Span)) -> Self {
         Self {
@@ -91,7 +98,7 @@ impl Ensemble {
     pub(super) fn start(&mut self, who: Sid, epoch: u32, last_logged: Option<Zxid>) {
         let config = ServerConfig::ensemble(who, &self.hosts);
         self.lives += 1;
-        let server = Server { election: Election::new(&config), life: self.lives };
+        let server = Server { election: election_of(config), life: self.lives };
         assert!(self.servers.insert(who, server).is_none(), "{who} runs already");
         let epoch = PeerEpoch::new(epoch);
         self.step(who, |election, io| {

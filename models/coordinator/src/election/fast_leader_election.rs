@@ -23,7 +23,8 @@ use jute::election::PeerState;
 use jute::{ElectionRound, Sid};
 use machine::{Instant, Span};
 
-use super::vote::{Ballot, BallotBox, Candidate, Vote, is_majority, supporters};
+use super::vote::{Ballot, BallotBox, Candidate, Vote, supporters};
+use crate::quorum_verifier::{LearnerType, Quorums};
 
 /// Notifications that wait for the loop. The real queue is unbounded; peers repeat themselves so slowly that a longer one
 /// means that nobody reads it.
@@ -58,7 +59,8 @@ impl Opinion {
 pub struct Decided {
     /// The vote to keep as the current one.
     pub vote: Vote,
-    /// [`PeerState::Leading`] if the vote is for this server itself, else [`PeerState::Following`].
+    /// [`PeerState::Leading`] if the vote is for this server itself, else [`PeerState::Following`], or
+    /// [`PeerState::Observing`] of an observer.
     pub state: PeerState,
     /// Who voted for it, as far as was known at the end: the voters a leader counts on (`leadingVoteSet`, for
     /// `leader.maxTimeToWaitForEpoch`).
@@ -69,9 +71,12 @@ pub struct Decided {
 
 impl Decided {
     /// The elected leader.
+    ///
+    /// # Panics
+    /// Never: nobody is elected by votes for nobody.
     #[must_use]
     pub const fn leader(&self) -> Sid {
-        self.vote.candidate.leader
+        self.vote.candidate.leader.expect("somebody was elected")
     }
 }
 
@@ -121,7 +126,8 @@ pub(super) struct Intervals {
 #[derive(Clone, Debug)]
 pub(super) struct FastLeaderElection {
     me: Sid,
-    voters: BTreeSet<Sid>,
+    learner_type: LearnerType,
+    quorums: Quorums,
     intervals: Intervals,
     /// `logicalclock`: the round, which only grows.
     round: ElectionRound,
@@ -135,14 +141,14 @@ pub(super) struct FastLeaderElection {
 }
 
 impl FastLeaderElection {
-    pub(super) fn new(me: Sid, voters: BTreeSet<Sid>, intervals: Intervals) -> Self {
-        assert!(voters.contains(&me), "a server takes part in the elections of its own ensemble");
+    pub(super) fn new(me: Sid, learner_type: LearnerType, quorums: Quorums, intervals: Intervals) -> Self {
         assert!(intervals.notification_min > Span::ZERO, "a poll without a wait never ends");
         assert!(intervals.notification_min <= intervals.notification_max, "intervals grow");
         assert!(intervals.finalize_wait > Span::ZERO, "a decision waits for something better");
         Self {
             me,
-            voters,
+            learner_type,
+            quorums,
             intervals,
             round: ElectionRound::ZERO,
             proposal: None,
@@ -161,8 +167,14 @@ impl FastLeaderElection {
         self.proposal.map(|candidate| Vote { candidate, round: self.round })
     }
 
-    pub(super) const fn voters(&self) -> &BTreeSet<Sid> {
-        &self.voters
+    pub(super) const fn quorums(&self) -> &Quorums {
+        &self.quorums
+    }
+
+    /// Another configuration was heard of, or came into force.
+    pub(super) fn set_membership(&mut self, learner_type: LearnerType, quorums: Quorums) {
+        self.learner_type = learner_type;
+        self.quorums = quorums;
     }
 
     pub(super) const fn is_looking(&self) -> bool {
@@ -182,7 +194,7 @@ impl FastLeaderElection {
     /// Begins a leader election with this server's own vote; the proposal must then be sent to every voter.
     pub(super) fn look(&mut self, initial: Candidate, now: Instant) {
         assert!(self.looking.is_none(), "a leader election is running already");
-        assert_eq!(initial.leader, self.me, "a voter's first vote is for itself");
+        assert!(initial.leader.is_none_or(|leader| leader == self.me), "a voter's first vote is for itself");
         self.round = self.round.next();
         self.proposal = Some(initial);
         self.looking = Some(Looking {
@@ -254,16 +266,17 @@ impl FastLeaderElection {
                 assert!(self.round > ElectionRound::ZERO, "rounds count from one");
                 assert_eq!(self.deadline.is_none(), self.has_received(), "it waits for what has not arrived");
                 assert!(proposal >= looking.initial, "nothing worse than the own vote is ever proposed");
-                assert!(looking.recvset.keys().all(|sid| self.voters.contains(sid)), "only voters vote");
+                assert!(looking.recvset.keys().all(|sid| self.quorums.is_voter(*sid)), "only voters vote");
                 if let Phase::Finalizing { supporters } = &looking.phase {
-                    assert!(is_majority(supporters, &self.voters), "finalizing without a quorum");
+                    assert!(self.quorums.have_all(supporters), "finalizing without a quorum");
                 }
             }
         }
     }
 
     fn on_opinion(&mut self, opinion: Opinion) -> Step {
-        if !self.voters.contains(&opinion.from) || !self.voters.contains(&opinion.vote.candidate.leader) {
+        let leader = opinion.vote.candidate.leader;
+        if !self.quorums.is_voter(opinion.from) || leader.is_none_or(|leader| !self.quorums.is_voter(leader)) {
             return Step::Wait;
         }
         match opinion.state {
@@ -279,7 +292,7 @@ impl FastLeaderElection {
         let looking = self.looking.as_mut().expect("polled while looking");
         let proposal = self.proposal.as_mut().expect("a server that looks proposes somebody");
         let Vote { candidate, round } = opinion.vote;
-        if looking.initial.zxid.is_none() || candidate.zxid.is_none() {
+        if looking.initial.is_uninitialised() || candidate.zxid.is_none() {
             return Step::Wait; // Nobody is elected by, or because of, a database that was never initialised.
         }
         let mut changed = false;
@@ -287,18 +300,22 @@ impl FastLeaderElection {
             self.round = round;
             looking.recvset.clear();
             // Against the initial vote, not the proposal: what others proposed in the old round counts no more.
-            *proposal = if candidate.is_better_than(&looking.initial) { candidate } else { looking.initial };
+            *proposal = if candidate.is_better_than(&looking.initial, self.quorums.current()) {
+                candidate
+            } else {
+                looking.initial
+            };
             changed = true;
         } else if round < self.round {
             return Step::Wait;
-        } else if candidate.is_better_than(proposal) {
+        } else if candidate.is_better_than(proposal, self.quorums.current()) {
             *proposal = candidate;
             changed = true;
         }
         looking.recvset.insert(opinion.from, Ballot::looking(opinion.vote));
         let mine = Ballot::looking(Vote { candidate: *proposal, round: self.round });
-        let supporters = supporters(&looking.recvset, &mine, &self.voters);
-        if is_majority(&supporters, &self.voters) {
+        let supporters = supporters(&looking.recvset, &mine, &self.quorums);
+        if self.quorums.have_all(&supporters) {
             looking.phase = Phase::Finalizing { supporters };
         }
         if changed { Step::SendNotifications } else { Step::Wait }
@@ -309,16 +326,16 @@ impl FastLeaderElection {
         let looking = self.looking.as_mut().expect("polled while looking");
         if opinion.vote.round == self.round {
             looking.recvset.insert(opinion.from, opinion.ballot_of_round());
-            let supporters = supporters(&looking.recvset, &opinion.ballot(), &self.voters);
-            if is_majority(&supporters, &self.voters)
+            let supporters = supporters(&looking.recvset, &opinion.ballot(), &self.quorums);
+            if self.quorums.have_all(&supporters)
                 && leader_vouches(&looking.recvset, self.me, &opinion.vote, self.round)
             {
                 return Step::Decided(self.decision(opinion.vote, supporters, true));
             }
         }
         looking.outofelection.insert(opinion.from, opinion.ballot());
-        let supporters = supporters(&looking.outofelection, &opinion.ballot(), &self.voters);
-        if is_majority(&supporters, &self.voters)
+        let supporters = supporters(&looking.outofelection, &opinion.ballot(), &self.quorums);
+        if self.quorums.have_all(&supporters)
             && leader_vouches(&looking.outofelection, self.me, &opinion.vote, self.round)
         {
             self.round = opinion.vote.round;
@@ -332,7 +349,7 @@ impl FastLeaderElection {
         let proposal = self.proposal.expect("a server that looks proposes somebody");
         let looking = self.looking.as_mut().expect("polled while looking");
         // Neither the sender, nor its state, nor the round is looked at here, only the candidate.
-        if opinion.vote.candidate.is_better_than(&proposal) {
+        if opinion.vote.candidate.is_better_than(&proposal, self.quorums.current()) {
             looking.phase = Phase::Polling;
             self.received.push_back(opinion); // Pushed back behind what arrived meanwhile.
         }
@@ -340,7 +357,11 @@ impl FastLeaderElection {
     }
 
     fn decision(&self, vote: Vote, supporters: BTreeSet<Sid>, joined: bool) -> Decided {
-        let state = if vote.candidate.leader == self.me { PeerState::Leading } else { PeerState::Following };
+        let state = match self.learner_type {
+            _ if vote.candidate.leader == Some(self.me) => PeerState::Leading,
+            LearnerType::Participant => PeerState::Following,
+            LearnerType::Observer => PeerState::Observing,
+        };
         Decided { vote, state, supporters, joined }
     }
 
@@ -364,17 +385,22 @@ impl FastLeaderElection {
 /// `checkLeader`: the leader itself said that it leads, so that nobody follows a dead one on hearsay; and nobody becomes
 /// leader because of an earlier round of its own.
 fn leader_vouches(ballots: &BallotBox, me: Sid, vote: &Vote, round: ElectionRound) -> bool {
-    if vote.candidate.leader == me {
+    let Some(leader) = vote.candidate.leader else { return false };
+    if leader == me {
         return vote.round == round;
     }
-    ballots.get(&vote.candidate.leader).is_some_and(|ballot| ballot.state == PeerState::Leading)
+    ballots.get(&leader).is_some_and(|ballot| ballot.state == PeerState::Leading)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jute::{PeerEpoch, Zxid};
+    use machine::HostId;
 
     use super::*;
+    use crate::ServerConfig;
 
     const INTERVALS: Intervals = Intervals {
         notification_min: Span::millis(200),
@@ -384,7 +410,11 @@ mod tests {
     const START: Instant = Instant::from_nanos(1_000_000_000);
 
     fn candidate(leader: u8, zxid: i64, epoch: u32) -> Candidate {
-        Candidate { peer_epoch: PeerEpoch::new(epoch), zxid: Zxid::from_wire(zxid), leader: Sid::new(leader) }
+        Candidate {
+            peer_epoch: Some(PeerEpoch::new(epoch)),
+            zxid: Zxid::from_wire(zxid),
+            leader: Some(Sid::new(leader)),
+        }
     }
 
     fn opinion(from: u8, state: PeerState, candidate: Candidate, round: u64) -> Opinion {
@@ -392,9 +422,15 @@ mod tests {
         Opinion { from: Sid::new(from), state, vote, version: 2 }
     }
 
+    fn quorums() -> Quorums {
+        let hosts: Vec<HostId> = (0..5).map(HostId).collect();
+        let quorum = Arc::new(ServerConfig::ensemble(Sid::new(2), &hosts).quorum());
+        Quorums::new(&quorum, &quorum)
+    }
+
     /// Server 2 of 5, looking in round 1 with zxid 5 of epoch 1.
     fn looking() -> FastLeaderElection {
-        let mut election = FastLeaderElection::new(Sid::new(2), (1..=5).map(Sid::new).collect(), INTERVALS);
+        let mut election = FastLeaderElection::new(Sid::new(2), LearnerType::Participant, quorums(), INTERVALS);
         election.look(candidate(2, 5, 1), START);
         election
     }

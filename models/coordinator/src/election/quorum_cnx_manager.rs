@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jute::Sid;
 use jute::election::{ConnectionHeader, Dialer, ElectionMessage, Notification};
-use machine::{Address, EndId, Instant, Io, Span};
+use machine::{Address, EndId, Instant, Io, Port, Span};
 
 use crate::Coordinator;
 
@@ -31,7 +31,9 @@ const BACKLOG_MAX: usize = 50;
 #[derive(Clone, Debug)]
 pub(super) struct Endpoints {
     pub(super) me: Sid,
-    /// Where each voter listens, this one included.
+    /// Where this server listens.
+    pub(super) own: Address,
+    /// Where each server listens.
     pub(super) addresses: BTreeMap<Sid, Address>,
     /// `cnxTimeout`.
     pub(super) connect_timeout: Span,
@@ -92,7 +94,6 @@ pub(super) struct QuorumCnxManager {
 
 impl QuorumCnxManager {
     pub(super) fn new(endpoints: Endpoints) -> Self {
-        assert!(endpoints.addresses.contains_key(&endpoints.me), "the own address is in the server list");
         Self {
             endpoints,
             peers: BTreeMap::new(),
@@ -104,7 +105,30 @@ impl QuorumCnxManager {
 
     /// Begins to listen on the election port.
     pub(super) fn start(&self, io: &mut Io<'_, Coordinator>) {
-        io.listen(self.endpoints.addresses[&self.endpoints.me].port);
+        io.listen(self.endpoints.own.port);
+    }
+
+    /// Whether it listens there.
+    pub(super) fn listens_on(&self, port: Port) -> bool {
+        self.endpoints.own.port == port
+    }
+
+    /// Other servers, or servers elsewhere. Connections that there are stay.
+    pub(super) fn set_addresses(&mut self, addresses: BTreeMap<Sid, Address>) {
+        self.endpoints.addresses = addresses;
+    }
+
+    /// Ends everything: connections, dials and the listening.
+    pub(super) fn halt(&self, io: &mut Io<'_, Coordinator>) {
+        io.unlisten(self.endpoints.own.port);
+        for peer in self.peers.values() {
+            for end in peer.connection.into_iter().chain(peer.dial.map(|dial| dial.end)) {
+                io.close(end);
+            }
+        }
+        for caller in &self.callers {
+            caller.close(io);
+        }
     }
 
     pub(super) fn owns(&self, end: EndId) -> bool {
@@ -248,7 +272,7 @@ impl QuorumCnxManager {
     }
 
     fn hello(&self) -> ElectionMessage {
-        let Address { host, port } = self.endpoints.addresses[&self.endpoints.me];
+        let Address { host, port } = self.endpoints.own;
         let (dialer, address) = (Dialer::Server(self.endpoints.me), format!("{host}:{}", port.0));
         ElectionMessage::Hello(ConnectionHeader::SingleAddress { dialer, address })
     }
@@ -357,7 +381,7 @@ mod tests {
     use jute::ElectionRound;
     use jute::election::PeerState;
     use machine::disk::{Metadata, PageCache};
-    use machine::{Clock, Effect, HostId, Numbers, Port, RunKey};
+    use machine::{Clock, Effect, HostId, Numbers, RunKey};
 
     use super::*;
     use crate::Message;
@@ -396,6 +420,7 @@ mod tests {
             let address = |number: u8| Address { host: HostId(u32::from(number)), port: Port(3888) };
             let transport = QuorumCnxManager::new(Endpoints {
                 me: sid(2),
+                own: address(2),
                 addresses: (1..=3).map(|number| (sid(number), address(number))).collect(),
                 connect_timeout: Span::secs(5),
                 handshake_timeout: Span::secs(10),

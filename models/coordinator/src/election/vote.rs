@@ -5,25 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use jute::election::PeerState;
 use jute::{ElectionRound, PeerEpoch, Sid, Zxid};
 
+use crate::quorum_verifier::{QuorumVerifier, Quorums};
+
 /// A server proposed as leader, with the history that speaks for it.
 ///
 /// The derived order *is* the total order predicate, and rests on the order of the fields: the candidate with the greater
 /// (epoch, zxid, id) wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Candidate {
-    /// The candidate's `currentEpoch`.
-    pub peer_epoch: PeerEpoch,
-    /// The last txn in its log; none (−1 on the wire) if its database was never initialised (`db.autocreate=no`).
+    /// The candidate's `currentEpoch`; none of an observer's.
+    pub peer_epoch: Option<PeerEpoch>,
+    /// The last txn in its log; none (−1 on the wire) if its database was never initialised (`db.autocreate=no`), and of an
+    /// observer's.
     pub zxid: Option<Zxid>,
-    /// The candidate.
-    pub leader: Sid,
+    /// The candidate; none if who proposes does not vote.
+    pub leader: Option<Sid>,
 }
 
 impl Candidate {
-    /// Whether this one should lead rather than `other`: `totalOrderPredicate`, where every voter's weight is 1 (§2.6).
+    /// Whether this one should lead rather than `other` (`totalOrderPredicate`). Who has no weight never should.
     #[must_use]
-    pub fn is_better_than(&self, other: &Self) -> bool {
-        self > other
+    pub fn is_better_than(&self, other: &Self, quorum: &QuorumVerifier) -> bool {
+        self.leader.is_some_and(|leader| quorum.weight(leader) > 0) && self > other
+    }
+
+    /// Whether it is a server's whose database was never initialised, and not an observer's, which has none to show.
+    pub(super) const fn is_uninitialised(&self) -> bool {
+        self.zxid.is_none() && self.peer_epoch.is_some()
     }
 }
 
@@ -69,26 +77,33 @@ impl Ballot {
 /// Votes by the server that cast them; a later one replaces an earlier one.
 pub(super) type BallotBox = BTreeMap<Sid, Ballot>;
 
-/// The voters whose ballot counts with `ballot` (`SyncedLearnerTracker`).
-///
-/// Simplified: one verifier; the last seen one differs only during a reconfiguration, which is absent.
-pub(super) fn supporters(ballots: &BallotBox, ballot: &Ballot, voters: &BTreeSet<Sid>) -> BTreeSet<Sid> {
-    ballots.iter().filter(|(sid, cast)| voters.contains(sid) && ballot.counts_with(cast)).map(|(&sid, _)| sid).collect()
-}
-
-/// Whether these are more than half of the voters (§2.6).
-pub(super) fn is_majority(supporters: &BTreeSet<Sid>, voters: &BTreeSet<Sid>) -> bool {
-    assert!(supporters.is_subset(voters), "only voters are counted");
-    supporters.len() > voters.len() / 2
+/// The voters whose ballot counts with `ballot`.
+pub(super) fn supporters(ballots: &BallotBox, ballot: &Ballot, quorums: &Quorums) -> BTreeSet<Sid> {
+    ballots
+        .iter()
+        .filter(|(sid, cast)| quorums.is_voter(**sid) && ballot.counts_with(cast))
+        .map(|(&sid, _)| sid)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use machine::HostId;
+
     use super::*;
+    use crate::ServerConfig;
 
     fn candidate(epoch: u32, zxid: u64, sid: u8) -> Candidate {
         let zxid = Zxid::from_wire(i64::try_from(zxid).unwrap());
-        Candidate { peer_epoch: PeerEpoch::new(epoch), zxid, leader: Sid::new(sid) }
+        Candidate { peer_epoch: Some(PeerEpoch::new(epoch)), zxid, leader: Some(Sid::new(sid)) }
+    }
+
+    fn quorums(voters: u32) -> Quorums {
+        let hosts: Vec<HostId> = (0..voters).map(HostId).collect();
+        let quorum = Arc::new(ServerConfig::ensemble(Sid::new(1), &hosts).quorum());
+        Quorums::new(&quorum, &quorum)
     }
 
     fn ballot(state: PeerState, version: i32, candidate: Candidate, round: u64) -> Ballot {
@@ -97,16 +112,19 @@ mod tests {
 
     #[test]
     fn epoch_beats_zxid_beats_id() {
-        assert!(candidate(2, 0x1_0000_0000, 1).is_better_than(&candidate(1, 0x1_0000_0009, 3)));
-        assert!(candidate(1, 0x1_0000_0002, 1).is_better_than(&candidate(1, 0x1_0000_0001, 3)));
-        assert!(candidate(1, 0x1_0000_0002, 3).is_better_than(&candidate(1, 0x1_0000_0002, 2)));
-        assert!(!candidate(1, 7, 3).is_better_than(&candidate(1, 7, 3)), "nobody is better than itself");
+        assert!(candidate(2, 0x1_0000_0000, 1).is_better_than(&candidate(1, 0x1_0000_0009, 3), quorums(3).current()));
+        assert!(candidate(1, 0x1_0000_0002, 1).is_better_than(&candidate(1, 0x1_0000_0001, 3), quorums(3).current()));
+        assert!(candidate(1, 0x1_0000_0002, 3).is_better_than(&candidate(1, 0x1_0000_0002, 2), quorums(3).current()));
+        assert!(
+            !candidate(1, 7, 3).is_better_than(&candidate(1, 7, 3), quorums(3).current()),
+            "nobody is better than itself"
+        );
     }
 
     #[test]
     fn uninitialised_database_is_worse_than_an_empty_one() {
         let uninitialised = Candidate { zxid: None, ..candidate(0, 0, 3) };
-        assert!(candidate(0, 0, 1).is_better_than(&uninitialised));
+        assert!(candidate(0, 0, 1).is_better_than(&uninitialised, quorums(3).current()));
     }
 
     #[test]
@@ -136,11 +154,11 @@ mod tests {
 
     #[test]
     fn strangers_do_not_count_towards_a_quorum() {
-        let voters: BTreeSet<_> = [1, 2, 3].map(Sid::new).into();
+        let quorums = quorums(3);
         let cast = Ballot::looking(Vote { candidate: candidate(1, 5, 3), round: ElectionRound::new(1) });
         let one: BallotBox = [1, 8, 9].map(|sid| (Sid::new(sid), cast)).into();
-        assert!(!is_majority(&supporters(&one, &cast, &voters), &voters));
+        assert!(!quorums.have_all(&supporters(&one, &cast, &quorums)));
         let two: BallotBox = [1, 3].map(|sid| (Sid::new(sid), cast)).into();
-        assert!(is_majority(&supporters(&two, &cast, &voters), &voters));
+        assert!(quorums.have_all(&supporters(&two, &cast, &quorums)));
     }
 }

@@ -108,7 +108,7 @@ impl Server {
             }
             // Only a leader could tell.
             Serving::ReadOnly => self.close_connection(end, io),
-            Serving::Follower => {
+            Serving::Follower | Serving::Observer => {
                 self.revalidating.insert(session, end);
                 self.events.push_back(ServerEvent::Revalidate { session, timeout_ms });
             }

@@ -1,8 +1,9 @@
 //! The final processor (zookeeper.md §4.7): applies what is committed, tells watchers, answers whoever waits here.
 
+use jute::Buffer;
 use jute::client::{
-    Create2Response, CreateResponse, MultiResponse, OpResult as MultiResult, ReplyHeader, Request as ClientRequest,
-    Response, ServerFrame, SetAclResponse, SetDataResponse,
+    Create2Response, CreateResponse, GetDataResponse, MultiResponse, OpResult as MultiResult, ReplyHeader,
+    Request as ClientRequest, Response, ServerFrame, SetAclResponse, SetDataResponse,
 };
 use jute::op::{ErrorCode, OpCode};
 use jute::txn::Txn;
@@ -171,6 +172,11 @@ impl Server {
                 Some(OpResult::Multi(parts)) => multi_outcome(request.cxid, parts, &request.ask, self.config.release),
                 // The real one fails to write what it has to say.
                 Some(OpResult::Checked) => Outcome::Silence,
+                // As this server goes by now, which may be newer.
+                Some(OpResult::DataSet { stat }) if request.op() == OpCode::Reconfig => {
+                    let data = Buffer::new(self.quorums.current().text(&self.config));
+                    reply(Ok(Some(Response::Reconfig(GetDataResponse { data, stat }))))
+                }
                 Some(result) => reply(write_response(result, request.op())),
                 None => match (failure, &*request.ask) {
                     (Some(err), _) => reply(Err(err)),

@@ -13,7 +13,7 @@ use super::connection::Phase;
 use super::identity::{IP, authenticate};
 use super::request::{Ask, Request, is_valid};
 use super::session_tracker::span_of_ms;
-use super::{Server, Stores};
+use super::{Server, Serving, Stores};
 use crate::Coordinator;
 
 /// Frames of one connection that may wait while it is not read. Clients send nothing before their session is confirmed, and the
@@ -266,8 +266,9 @@ impl Server {
 
     fn is_overloaded(&self) -> bool {
         // An ensemble of more than two shares the limit among the learners.
-        let voters = u32::try_from(self.config.members.len()).expect("a server id fits a byte");
+        let voters = u32::try_from(self.quorums.current().voters().len()).expect("a server id fits a byte");
         let limit = match voters {
+            _ if self.serving == Some(Serving::Observer) => self.config.global_outstanding_limit,
             0..=2 => self.config.global_outstanding_limit,
             _ => self.config.global_outstanding_limit / (voters - 1),
         };

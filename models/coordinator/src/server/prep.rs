@@ -73,7 +73,7 @@ impl Server {
                 self.log_request(request, io);
             }
             Serving::Leader { .. } => self.prepare_and_propose(request, stores.db, io),
-            Serving::Follower => self.forward(request, io),
+            Serving::Follower | Serving::Observer => self.forward(request, io),
             Serving::ReadOnly => self.read_only_step(request, stores, io),
         }
         self.schedule_prep(io);
@@ -144,6 +144,9 @@ impl Server {
             changes: &mut self.prep.changes,
             db,
             config: &self.config,
+            leads: matches!(self.serving, Some(Serving::Leader { .. })),
+            quorums: &self.quorums,
+            synced: &self.synced,
             marks: Vec::new(),
         };
         let prepared = match &*request.ask {

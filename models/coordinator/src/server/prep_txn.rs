@@ -3,9 +3,11 @@
 //! The order of the checks is the real server's, first failure wins. What passes can be applied by every server: applying never
 //! validates.
 
+use std::collections::BTreeSet;
+
 use jute::client::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteContainerRequest, DeleteRequest, MultiOp, MultiRequest,
-    Request as ClientRequest, SetAclRequest, SetDataRequest,
+    ReconfigRequest, Request as ClientRequest, SetAclRequest, SetDataRequest,
 };
 use jute::data::{Acl, EphemeralOwner, Id, StatPersisted, perms};
 use jute::op::{CreateMode, ErrorCode};
@@ -14,15 +16,17 @@ use jute::txn::{
     CheckVersionTxn, CloseSessionTxn, CreateContainerTxn, CreateTtlTxn, CreateTxn, DeleteTxn, ErrorTxn, SetAclTxn,
     SetDataTxn, Txn, TxnHeader,
 };
-use jute::{Buffer, Version, Zxid};
+use jute::{Buffer, Sid, Version, Zxid};
 
 use super::acl;
 use super::change::{FutureNode, OutstandingChanges};
 use super::local_sessions::{LocalSessions, check_at_leader};
+use super::reconfig;
 use super::request::Owner;
 use super::session_tracker::SessionTracker;
 use crate::config::{Release, ServerConfig};
 use crate::defect::Defect;
+use crate::quorum_verifier::Quorums;
 use crate::tree::{CONFIG, NoStatsTrack, QUOTA, ZOOKEEPER};
 use crate::{CoordinatorMark, Database};
 
@@ -39,6 +43,12 @@ pub(super) struct Preparation<'a> {
     pub(super) changes: &'a mut OutstandingChanges,
     pub(super) db: &'a Database,
     pub(super) config: &'a ServerConfig,
+    /// Whether there are others to reconfigure with.
+    pub(super) leads: bool,
+    /// The ensemble as it is.
+    pub(super) quorums: &'a Quorums,
+    /// Who is in step with this leader; of a reconfiguration only.
+    pub(super) synced: &'a BTreeSet<Sid>,
     /// What was reached on the way.
     pub(super) marks: Vec<CoordinatorMark>,
 }
@@ -65,8 +75,7 @@ impl Preparation<'_> {
             ClientRequest::SetData(set) => self.set_data(set).map(Txn::SetData),
             ClientRequest::SetAcl(set) => self.set_acl(set).map(Txn::SetAcl),
             ClientRequest::Check(check) => self.check(check).map(Txn::Check),
-            // `reconfigEnabled` is off.
-            ClientRequest::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
+            ClientRequest::Reconfig(reconfig) => self.reconfig(reconfig).map(Txn::Reconfig),
             ClientRequest::Exists(_)
             | ClientRequest::GetData(_)
             | ClientRequest::GetAcl(_)
@@ -300,6 +309,41 @@ impl Preparation<'_> {
         node.data = request.data.clone();
         self.changes.update(self.zxid(), &request.path, node, self.db);
         Ok(SetDataTxn { path: request.path.clone(), data: request.data.clone(), version })
+    }
+
+    /// §15, in its order.
+    fn reconfig(&mut self, request: &ReconfigRequest) -> Result<SetDataTxn, ErrorCode> {
+        if !self.config.reconfig_enabled {
+            return Err(ErrorCode::ReconfigDisabled);
+        }
+        self.check_session()?;
+        if !self.leads {
+            return Err(ErrorCode::Unimplemented);
+        }
+        let (current, last_seen) = (self.quorums.current(), self.quorums.newest());
+        if last_seen.version() != current.version() {
+            return Err(ErrorCode::ReconfigInProgress);
+        }
+        if request.config_id != -1 && request.config_id != last_seen.version().to_wire() {
+            return Err(ErrorCode::BadVersion);
+        }
+        let new = reconfig::next_config(request, last_seen, self.config)?.with_version(self.zxid());
+        let least = if self.config.standalone_enabled { 2 } else { 1 };
+        if new.voters().len() < least {
+            return Err(ErrorCode::BadArguments);
+        }
+        if !new.contains_quorum(self.synced.iter().copied()) {
+            return Err(ErrorCode::NewConfigNoQuorum);
+        }
+        let mut node = (*self.changes.node(CONFIG, self.db)?).clone();
+        self.check_acl(&node.acl, perms::WRITE)?;
+        let (data, version) = (Buffer::new(new.text(self.config)), Version::new(-1));
+        node.stat.version = version;
+        node.stat.mtime = self.header.time_ms;
+        node.stat.mzxid = self.zxid();
+        node.data = data.clone();
+        self.changes.update(self.zxid(), CONFIG, node, self.db);
+        Ok(SetDataTxn { path: CONFIG.to_owned(), data, version })
     }
 
     /// §5.5: neither data nor times change.

@@ -212,7 +212,7 @@ impl Server {
         match self.serving.expect("a group is flushed for a role") {
             Serving::Standalone => self.sync.handing_on = group,
             Serving::ReadOnly => unreachable!("a read-only server logs nothing"),
-            Serving::Leader { .. } | Serving::Follower => {
+            Serving::Leader { .. } | Serving::Follower | Serving::Observer => {
                 let zxids =
                     group.iter().filter_map(|request| request.proposal.as_ref()).map(|txn| txn.zxid()).collect();
                 self.events.push_back(ServerEvent::Logged(zxids));

@@ -14,6 +14,7 @@ use super::session_tracker::Tracking;
 use super::statistics::Statistics;
 use super::{Server, Serving, Stores};
 use crate::config::Release;
+use crate::quorum_verifier::LearnerType;
 use crate::watch::WatchKind;
 use crate::{Coordinator, Database};
 
@@ -112,6 +113,7 @@ impl Server {
             Some(Serving::Leader { .. }) => "leader",
             Some(Serving::Follower) => "follower",
             Some(Serving::ReadOnly) => "read-only",
+            Some(Serving::Observer) => "observer",
         }
     }
 
@@ -153,15 +155,17 @@ impl Server {
             config.myid,
         );
         if config.is_distributed() {
-            let own = &config.members[&config.myid];
+            let quorum = self.quorums.current();
+            let own = quorum.members().get(&config.myid).unwrap_or(&config.members[&config.myid]);
             let _ = write!(
                 text,
-                "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType=0\nmembership: \n{}\n",
+                "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\nmembership: \n{}\n",
                 config.init_limit,
                 config.sync_limit,
                 own.election_port.0,
                 own.quorum_port.0,
-                config.quorum_text(),
+                u8::from(own.role == LearnerType::Observer),
+                quorum.text(config),
             );
         }
         text

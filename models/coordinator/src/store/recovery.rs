@@ -74,6 +74,12 @@ pub enum RefuseToStart {
         /// What the other says.
         current: PeerEpoch,
     },
+    /// The ensemble's configuration cannot be understood, or leaves this server out (zookeeper.md §15).
+    #[error("the configuration cannot be used: {why}")]
+    BadConfig {
+        /// What is wrong.
+        why: String,
+    },
     /// The disk failed.
     #[error("the disk failed: {0}")]
     Disk(#[from] DiskError),

@@ -10,22 +10,25 @@
 //! Handlers go on at their own pace beside it: they synchronise their learners as soon as a quorum promised, even before the
 //! leader's own `currentEpoch` is durable.
 //!
-//! Simplified: no observers, hence no INFORM and no limit on concurrent synchronisations; no reconfiguration.
+//! Who does not vote is led too: it is synchronised and told of commits, but nothing waits for it.
 
 mod broadcast;
+mod reconfig;
 mod synchronisation;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jute::quorum::{LEARNER_PROTOCOL, QuorumMessage, QuorumPacket};
 use jute::{PeerEpoch, Sid, Zxid};
-use machine::{EndId, Instant, Io};
+use machine::{EndId, Instant, Io, Port};
 
 use super::ZabWork;
 use super::learner_handler::{INBOX_MAX, LearnerHandler, Phase, StateSummary};
 use super::parts::Parts;
 use super::proposals::Proposals;
 use crate::defect::Defect;
+use crate::quorum_verifier::QuorumVerifier;
 use crate::server::Serving;
 use crate::store::{Durability, EpochFile};
 use crate::work::MAIN;
@@ -62,6 +65,8 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Leader {
     me: Sid,
+    /// Where it accepts learners.
+    port: Port,
     term: u64,
     /// `leadingVoteSet`: who voted for it.
     supporters: BTreeSet<Sid>,
@@ -83,6 +88,14 @@ pub(super) struct Leader {
     proposals: Option<Proposals>,
     learners: BTreeMap<EndId, LearnerHandler>,
     tick: u64,
+    /// The reconfiguration that is proposed and not committed.
+    reconfig: Option<(Zxid, Arc<QuorumVerifier>)>,
+    /// False once another is to lead by a committed reconfiguration.
+    allowed_to_commit: bool,
+    /// Acks that came while the configuration last heard of was not durable here.
+    held_acks: Vec<(Sid, Zxid)>,
+    /// `currentEpoch` is durable, but that configuration is not.
+    adopted_early: bool,
     /// The pipeline died (state ERROR): noticed at the next half tick.
     server_failed: bool,
 }
@@ -98,14 +111,15 @@ impl Leader {
         parts: &mut Parts<'_>,
         io: &mut Io<'_, Coordinator>,
     ) -> Result<Self, i32> {
-        let config = parts.config;
-        let me = config.myid;
-        io.listen(config.members[&me].quorum_port);
+        let me = parts.config.myid;
+        let port = parts.membership.own().expect("a leader is in its configuration").quorum_port;
+        io.listen(port);
         parts.db.kill_unknown_sessions();
         parts.take_snapshot(Durability::Lazy, io)?;
         io.defer(MAIN, ZabWork::Lead { term });
         Ok(Self {
             me,
+            port,
             term,
             supporters,
             stage: Stage::Loading,
@@ -120,6 +134,10 @@ impl Leader {
             proposals: None,
             learners: BTreeMap::new(),
             tick: 0,
+            reconfig: None,
+            allowed_to_commit: true,
+            held_acks: Vec::new(),
+            adopted_early: false,
             server_failed: false,
         })
     }
@@ -179,10 +197,11 @@ impl Leader {
         if sid == self.me || !parts.config.defects.has(Defect::NoEpochFiles) {
             self.epoch = self.epoch.max(accepted.next());
         }
-        if parts.config.members.contains_key(&sid) {
+        let quorum = parts.membership.current();
+        if quorum.is_voter(sid) {
             self.connecting.insert(sid);
         }
-        if self.connecting.contains(&self.me) && parts.config.is_quorum(self.connecting.iter().copied()) {
+        if self.connecting.contains(&self.me) && quorum.contains_quorum(self.connecting.iter().copied()) {
             self.stage = Stage::Promising;
             let written = parts.epochs.begin(EpochFile::Accepted, self.epoch, self.term, parts.config, io);
             return written.map_err(|_| StepDown("acceptedEpoch could not be written"));
@@ -203,6 +222,7 @@ impl Leader {
                 parts.epochs.state_written(file, parts.config, io);
                 self.epoch_settled = true;
                 self.proposals = Some(Proposals::new(self.epoch.start()));
+                self.give_version(parts, io);
                 self.stage = Stage::WaitEpochAck { deadline: io.now() + parts.config.init_time() };
                 for end in self.ends() {
                     if let Some(Phase::WaitEpoch { .. }) = self.learners.get(&end).map(LearnerHandler::phase) {
@@ -215,14 +235,42 @@ impl Leader {
             }
             (EpochFile::Current, Stage::Adopting) => {
                 parts.epochs.state_written(file, parts.config, io);
-                self.stage = Stage::WaitNewLeaderAck { deadline: io.now() + parts.config.init_time() };
-                self.ack_new_leader(self.me, self.epoch.start(), parts);
-                self.after_new_leader_ack(parts, io);
+                if parts.membership.is_writing_last_seen() {
+                    self.adopted_early = true;
+                } else {
+                    self.wait_for_new_leader_acks(parts, io);
+                }
                 Ok(())
             }
             (EpochFile::Accepted | EpochFile::Current, _) => {
                 unreachable!("{file:?} was written for nothing in {:?}", self.stage)
             }
+        }
+    }
+
+    /// A configuration that nobody gave a version gets this epoch's, so that it wins over those of servers that only want to join.
+    fn give_version(&self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        let (current, last_seen) = (parts.membership.current(), parts.membership.last_seen());
+        if current.version() == Zxid::ZERO && last_seen.version() == Zxid::ZERO {
+            let versioned = current.with_version(self.epoch.start());
+            parts.set_last_seen(versioned, io);
+        }
+    }
+
+    /// The leader itself acknowledges NEWLEADER, and waits for others.
+    fn wait_for_new_leader_acks(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        self.stage = Stage::WaitNewLeaderAck { deadline: io.now() + parts.config.init_time() };
+        self.ack_new_leader(self.me, self.epoch.start(), parts);
+        self.after_new_leader_ack(parts, io);
+    }
+
+    /// The configuration last heard of is durable: what waited for that goes on.
+    pub(super) fn on_config_written(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        if std::mem::take(&mut self.adopted_early) {
+            self.wait_for_new_leader_acks(parts, io);
+        }
+        for (by, zxid) in std::mem::take(&mut self.held_acks) {
+            self.on_ack(by, zxid, parts, io);
         }
     }
 
@@ -250,15 +298,16 @@ impl Leader {
         if self.election_finished {
             return Ok(());
         }
+        let quorum = parts.membership.current();
         if let Some(summary) = summary {
             if summary > self.summary && !parts.config.defects.has(Defect::NoEpochFiles) {
                 return Err(Unfit("follower is ahead of the leader"));
             }
-            if parts.config.members.contains_key(&sid) {
+            if quorum.is_voter(sid) {
                 self.electing.insert(sid);
             }
         }
-        if self.electing.contains(&self.me) && parts.config.is_quorum(self.electing.iter().copied()) {
+        if self.electing.contains(&self.me) && quorum.contains_quorum(self.electing.iter().copied()) {
             self.election_finished = true;
         }
         Ok(())
@@ -289,10 +338,8 @@ impl Leader {
         if self.quorum_formed || zxid != self.epoch.start() {
             return true; // An ack of something else is ignored, and its handler goes on.
         }
-        if parts.config.members.contains_key(&sid) {
-            self.new_leader_acks.insert(sid);
-        }
-        self.quorum_formed = parts.config.is_quorum(self.new_leader_acks.iter().copied());
+        self.new_leader_acks.insert(sid);
+        self.quorum_formed = parts.membership.quorums().have_all(&self.new_leader_acks);
         self.quorum_formed
     }
 
@@ -322,6 +369,9 @@ impl Leader {
     fn start_server(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         let start = self.epoch.start();
         let first = parts.config.initial_zxid.map_or(start, |counter| Zxid::new(self.epoch, counter));
+        if parts.config.reconfig_enabled {
+            self.activate_last_seen(parts, io);
+        }
         parts.db.set_last_processed(start);
         parts.open_server(Serving::Leader { zxid: first }, io);
         if let Some(election) = parts.election.as_mut() {
@@ -406,16 +456,20 @@ impl Leader {
         let handler = self.learners.get_mut(&end).expect("the end is owned");
         match handler.phase() {
             Phase::WaitInfo => {
-                let QuorumPacket::FollowerInfo { accepted_epoch, info } = packet else {
+                let observes = matches!(packet, QuorumPacket::ObserverInfo { .. });
+                let (QuorumPacket::FollowerInfo { accepted_epoch, info }
+                | QuorumPacket::ObserverInfo { accepted_epoch, info }) = packet
+                else {
                     return Err(Failed::Learner(Unfit("first packet is no FOLLOWERINFO")));
                 };
                 // Simplified: peers from before Zab 1.0 (3.3) are not spoken to.
-                if info.config_version > 0 || info.protocol_version < LEARNER_PROTOCOL {
-                    return Err(Failed::Learner(Unfit(
-                        "its configuration is newer than mine, or its protocol too old",
-                    )));
+                if info.protocol_version < LEARNER_PROTOCOL {
+                    return Err(Failed::Learner(Unfit("its protocol is too old")));
                 }
-                handler.sid = Some(info.sid);
+                if info.config_version > parts.membership.current().version().to_wire() {
+                    return Err(Failed::Learner(Unfit("it has a later activated configuration")));
+                }
+                (handler.sid, handler.observes) = (Some(info.sid), observes);
                 handler.enter(Phase::WaitEpoch { deadline: io.now() + parts.config.init_time() }, io.now());
                 self.connect(info.sid, accepted_epoch, parts, io).map_err(Failed::Leader)?;
                 if self.epoch_settled {
@@ -443,6 +497,7 @@ impl Leader {
                 };
                 let sid = handler.sid.expect("FOLLOWERINFO came before");
                 handler.sync_limit.start();
+                handler.syncing = None;
                 handler.set_read_timeout(parts.config.sync_time());
                 handler.enter(Phase::WaitNewLeaderQuorum { deadline: io.now() + parts.config.init_time() }, io.now());
                 if self.ack_new_leader(sid, zxid, parts) {
@@ -526,7 +581,7 @@ impl Leader {
     }
 
     /// The peers' side of a leader's end: the port and every connection are closed.
-    pub(super) fn shut_down(self, why: StepDown, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+    pub(super) fn shut_down(self, why: StepDown, io: &mut Io<'_, Coordinator>) {
         if let Some(proposals) = &self.proposals {
             if proposals.outstanding() > 0 {
                 io.reach(CoordinatorMark::SteppedDownWithOutstanding);
@@ -536,7 +591,7 @@ impl Leader {
             }
         }
         io.state(Fact::LeaderSteppedDown { epoch: self.epoch, why: why.0 });
-        io.unlisten(parts.config.members[&self.me].quorum_port);
+        io.unlisten(self.port);
         for &end in self.learners.keys() {
             io.close(end);
         }

@@ -1,4 +1,5 @@
 //! The follower: finds its leader, is synchronised by it, logs and applies what it proposes (zookeeper.md §3.3, §3.5, §3.8).
+//! The observer: the same, but it is told of what is committed only, and acknowledges nothing.
 //!
 //! The orders that matter, each of them a historical bug when swapped: `acceptedEpoch` is durable before ACKEPOCH; snapshot
 //! and txns are durable before `currentEpoch`, which is durable before the ACK of NEWLEADER; that ACK comes before the ACK of
@@ -12,8 +13,6 @@
 //!
 //! A real follower blocks while it writes: here a phase that waits for its ticket, with what arrives meanwhile in an inbox.
 //! Every persisted step is an item of its own on the lane, so that a crash can fall between any two.
-//!
-//! Simplified: followers only, so INFORM does not exist; a reconfiguration ends the following.
 
 mod synchronisation;
 
@@ -25,9 +24,10 @@ use jute::quorum::{LEARNER_PROTOCOL, LearnerInfo, LearnerRequest, QuorumMessage,
 use jute::txn::TxnEntry;
 use jute::{PeerEpoch, Sid, Zxid};
 use machine::disk::FileId;
-use machine::{EndId, Instant, Io, Span, Ticket};
+use machine::{Address, EndId, Instant, Io, Purpose, Span, Ticket};
 
 use super::parts::Parts;
+use crate::quorum_verifier::{LearnerType, QuorumVerifier};
 use crate::server::{Committing, Proposal, ServerEvent};
 use crate::store::{EpochFile, SnapshotWriter};
 use crate::{Coordinator, Fact};
@@ -47,8 +47,12 @@ const EXIT_UNMATCHED_COMMIT: i32 = 12;
 const EXIT_QUORUM_PACKET: i32 = 13;
 /// How often a learner dials before it gives up.
 const DIALS_MAX: u32 = 5;
+/// Why it leaves a leader that is one no more, or to be something else itself.
+const RECONFIGURED: &str = "changes proposed in reconfig";
 /// Why it gives up.
 const CANNOT_CONNECT: &str = "cannot connect to the leader";
+/// How long an observer waits before it dials.
+const RECONNECT_DELAY: Purpose = Purpose::new("observer-reconnect");
 /// What may arrive while the learner writes to its disk. The real one leaves it in the socket, where TCP would slow the
 /// leader down long before.
 const INBOX_MAX: usize = 1_000_000;
@@ -108,6 +112,8 @@ struct Sync {
     cut: Option<FileId>,
     /// TRUNC removed files, and the directory is not synced yet.
     files_removed: bool,
+    /// The configuration that came with NEWLEADER: in force with UPTODATE.
+    new_leader_config: Option<Box<QuorumVerifier>>,
     acked: bool,
 }
 
@@ -143,6 +149,10 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Learner {
     leader: Sid,
+    /// Where it leads.
+    address: Address,
+    /// An observer, not a follower.
+    observes: bool,
     term: u64,
     phase: Phase,
     end: Option<EndId>,
@@ -154,20 +164,28 @@ pub(super) struct Learner {
     /// Whether it has a history at all (`db.autocreate=no`, zookeeper.md §9.6).
     has_database: bool,
     server_failed: bool,
+    /// Acks that wait until the configuration last heard of is durable here.
+    held_acks: Vec<Zxid>,
+    /// So does the next persisted step.
+    persist_held: bool,
 }
 
 impl Learner {
-    /// `followLeader()`: dials.
+    /// `followLeader()` or `observeLeader()`: dials. None if it does not know where its leader is.
     pub(super) fn start(
         leader: Sid,
         term: u64,
         has_database: bool,
         parts: &Parts<'_>,
         io: &mut Io<'_, Coordinator>,
-    ) -> Self {
+    ) -> Option<Self> {
         let now = io.now();
+        let address = parts.membership.quorum_address(leader)?;
+        let observes = parts.membership.learner_type() == LearnerType::Observer;
         let mut learner = Self {
             leader,
+            address,
+            observes,
             term,
             phase: Phase::Pausing { tries: 0, started: now, until: now },
             end: None,
@@ -177,9 +195,22 @@ impl Learner {
             epoch: None,
             has_database,
             server_failed: false,
+            held_acks: Vec::new(),
+            persist_held: false,
         };
-        learner.dial(0, now, parts, io);
-        learner
+        let most = parts.config.observer_reconnect_delay;
+        if observes && most > Span::ZERO {
+            let until = now + io.draw(RECONNECT_DELAY).between(Span::ZERO, most);
+            learner.phase = Phase::Pausing { tries: 0, started: until, until };
+        } else {
+            learner.dial(0, now, parts, io);
+        }
+        Some(learner)
+    }
+
+    /// Whether it is an observer.
+    pub(super) const fn observes(&self) -> bool {
+        self.observes
     }
 
     pub(super) const fn phase_name(&self) -> &'static str {
@@ -247,9 +278,8 @@ impl Learner {
     }
 
     fn dial(&mut self, tries: u32, started: Instant, parts: &Parts<'_>, io: &mut Io<'_, Coordinator>) {
-        let address = parts.config.quorum_address(self.leader).expect("only voters are elected");
         let deadline = started.saturating_add(Self::connect_budget(parts));
-        self.end = Some(io.connect(address));
+        self.end = Some(io.connect(self.address));
         self.phase = Phase::Dialing { tries, started, deadline };
     }
 
@@ -279,8 +309,15 @@ impl Learner {
     /// `registerWithLeader`.
     pub(super) fn on_opened(&mut self, parts: &Parts<'_>, io: &mut Io<'_, Coordinator>) {
         assert!(matches!(self.phase, Phase::Dialing { .. }), "only a dial is answered");
-        let info = LearnerInfo { sid: parts.config.myid, protocol_version: LEARNER_PROTOCOL, config_version: 0 };
-        self.write(QuorumPacket::FollowerInfo { accepted_epoch: parts.accepted_epoch(), info }, io);
+        let config_version = parts.membership.current().version().to_wire();
+        let info = LearnerInfo { sid: parts.config.myid, protocol_version: LEARNER_PROTOCOL, config_version };
+        let accepted_epoch = parts.accepted_epoch();
+        let packet = if self.observes {
+            QuorumPacket::ObserverInfo { accepted_epoch, info }
+        } else {
+            QuorumPacket::FollowerInfo { accepted_epoch, info }
+        };
+        self.write(packet, io);
         self.read_on(Phase::WaitLeaderInfo, io.now());
     }
 
@@ -475,7 +512,7 @@ impl Learner {
         self.read_on(Phase::WaitSync, io.now());
     }
 
-    /// `Follower.processPacket`.
+    /// `processPacket` of a follower or an observer.
     fn on_broadcast_packet(
         &mut self,
         packet: QuorumPacket,
@@ -493,13 +530,38 @@ impl Learner {
                 self.write(QuorumPacket::PingReply { zxid, touches }, io);
                 Ok(())
             }
-            QuorumPacket::Proposal { zxid, entry } => {
+            QuorumPacket::Proposal { zxid, entry } if !self.observes => {
                 let proposal = decode(zxid, entry)?;
+                if let Some(seen) = parts.config_in(&proposal) {
+                    parts.set_last_seen(seen, io);
+                }
                 parts.server.log_proposal(proposal, io);
                 Ok(())
             }
-            QuorumPacket::Commit { zxid } => commit(zxid, parts, io),
-            QuorumPacket::CommitAndActivate { .. } => Err(Left::Leader("a reconfiguration was committed")),
+            QuorumPacket::Commit { zxid } if !self.observes => commit(zxid, parts, io),
+            QuorumPacket::Inform { zxid, entry } if self.observes => {
+                let proposal = decode(zxid, entry)?;
+                parts.server.inform(proposal, io);
+                Ok(())
+            }
+            QuorumPacket::CommitAndActivate { zxid, designated_leader } if !self.observes => {
+                let head = parts.server.next_to_commit();
+                let Some(new) = head.and_then(|head| parts.config_in(&head)) else {
+                    return Err(Left::Leader("no reconfiguration waits for a commit"));
+                };
+                let major = parts.process_reconfig(new, Some((designated_leader, zxid)), io);
+                commit(zxid, parts, io)?;
+                if major { Err(Left::Leader(RECONFIGURED)) } else { Ok(()) }
+            }
+            QuorumPacket::InformAndActivate { zxid, designated_leader, entry } if self.observes => {
+                let proposal = decode(zxid, entry)?;
+                let Some(new) = parts.config_in(&proposal) else {
+                    return Err(Left::Leader("what was committed is no reconfiguration"));
+                };
+                let major = parts.process_reconfig(new, Some((designated_leader, zxid)), io);
+                parts.server.inform(proposal, io);
+                if major { Err(Left::Leader(RECONFIGURED)) } else { Ok(()) }
+            }
             QuorumPacket::RevalidateReply { session, is_valid } => {
                 parts.revalidated(session, is_valid, io);
                 Ok(())
@@ -515,7 +577,10 @@ impl Learner {
             | QuorumPacket::Ack { .. }
             | QuorumPacket::PingReply { .. }
             | QuorumPacket::Revalidate(_)
+            | QuorumPacket::Proposal { .. }
+            | QuorumPacket::Commit { .. }
             | QuorumPacket::Inform { .. }
+            | QuorumPacket::CommitAndActivate { .. }
             | QuorumPacket::FollowerInfo { .. }
             | QuorumPacket::Diff { .. }
             | QuorumPacket::Trunc { .. }
@@ -527,8 +592,10 @@ impl Learner {
         }
     }
 
-    /// What the pipeline wants of a follower's leader.
-    pub(super) fn on_server_event(&mut self, event: ServerEvent, io: &mut Io<'_, Coordinator>) {
+    /// What the pipeline wants of a learner's leader.
+    ///
+    /// `is_writing`: the configuration last heard of is not durable yet.
+    pub(super) fn on_server_event(&mut self, event: ServerEvent, is_writing: bool, io: &mut Io<'_, Coordinator>) {
         match event {
             ServerEvent::Forward { session, cxid, op, body, ids } => {
                 let request = LearnerRequest { session, cxid, op, body, auth: ids.to_vec() };
@@ -537,6 +604,10 @@ impl Learner {
             ServerEvent::Revalidate { session, timeout_ms } => {
                 self.write(QuorumPacket::Revalidate(SessionTouch { session, timeout_ms }), io);
             }
+            // Nobody waits for an observer.
+            ServerEvent::Logged(_) if self.observes => {}
+            // Its thread is busy with a file; in the real server the txn is not even logged before.
+            ServerEvent::Logged(zxids) if is_writing => self.held_acks.extend(zxids),
             ServerEvent::Logged(zxids) => {
                 for zxid in zxids {
                     self.write(QuorumPacket::Ack { zxid }, io);
@@ -548,6 +619,16 @@ impl Learner {
                 unreachable!("a follower's pipeline proposes nothing")
             }
             ServerEvent::Closed => unreachable!("the server of a follower at work is open"),
+        }
+    }
+
+    /// The configuration last heard of is durable: what waited for that goes on.
+    pub(super) fn on_config_written(&mut self, io: &mut Io<'_, Coordinator>) {
+        if std::mem::take(&mut self.persist_held) {
+            self.defer_persist(io);
+        }
+        for zxid in std::mem::take(&mut self.held_acks) {
+            self.write(QuorumPacket::Ack { zxid }, io);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::Coordinator;
 /// phase's own deadline counts, not the socket's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Reads FOLLOWERINFO.
+    /// Reads FOLLOWERINFO or OBSERVERINFO.
     WaitInfo,
     /// Waits for a quorum to connect.
     WaitEpoch { deadline: Instant },
@@ -47,6 +47,15 @@ impl Phase {
     }
 }
 
+/// What a synchronisation counts as, where only so many may run at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Syncing {
+    /// The tree is sent.
+    Snap,
+    /// What the learner lacks is sent, or what it has too much is cut.
+    Diff,
+}
+
 /// Packets that wait for a handler that does not read. A learner has nothing to say then, but a strange one may.
 pub(super) const INBOX_MAX: usize = 100_000;
 
@@ -56,13 +65,17 @@ pub(super) struct LearnerHandler {
     end: EndId,
     /// None before FOLLOWERINFO.
     pub(super) sid: Option<Sid>,
+    /// Whether it sent OBSERVERINFO instead: it is told of commits only.
+    pub(super) observes: bool,
+    /// How it is being synchronised; none before and after.
+    pub(super) syncing: Option<Syncing>,
     phase: Phase,
     /// What arrived while the handler did not read.
     pub(super) inbox: VecDeque<QuorumPacket>,
     /// `queuedPackets`, until the sender starts.
     queued: VecDeque<QuorumPacket>,
     sender_started: bool,
-    /// Whether live proposals and commits are queued for it: it is in `forwardingFollowers`.
+    /// Whether live proposals and commits are queued for it: it is in `forwardingFollowers` or `observingLearners`.
     pub(super) forwarding: bool,
     /// The tick by which it must have been heard of.
     pub(super) ack_deadline_tick: u64,
@@ -76,6 +89,8 @@ impl LearnerHandler {
         Self {
             end,
             sid: None,
+            observes: false,
+            syncing: None,
             phase: Phase::WaitInfo,
             inbox: VecDeque::new(),
             queued: VecDeque::new(),

@@ -1,7 +1,8 @@
 //! What the main loop works with, lent for one step.
 
 use bytes::Bytes;
-use jute::{PeerEpoch, SessionId, Zxid};
+use jute::txn::Txn;
+use jute::{ElectionRound, PeerEpoch, SessionId, Sid, Zxid};
 use machine::disk::{DiskError, FileId};
 use machine::{Io, Ticket};
 
@@ -9,8 +10,10 @@ use super::peer_epochs::PeerEpochs;
 use crate::config::ServerConfig;
 use crate::database::Database;
 use crate::defect::Defect;
-use crate::election::Election;
-use crate::server::{Committing, Server, Serving, Stores};
+use crate::election::{Candidate, Election, Vote};
+use crate::membership::{Activated, Membership};
+use crate::quorum_verifier::{Member, QuorumVerifier};
+use crate::server::{Committing, Proposal, Server, Serving, Stores};
 use crate::store::{
     Durability, LogError, RefuseToStart, SnapshotImage, SnapshotWriter, TruncateError, TxnLog, disk_proposals,
     fast_forward, recover, serialize_snapshot, snapshot_files, truncate,
@@ -30,6 +33,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) log: &'a mut TxnLog,
     pub(crate) epochs: &'a mut PeerEpochs,
     pub(crate) server: &'a mut Server,
+    pub(crate) membership: &'a mut Membership,
     /// None of a standalone server.
     pub(crate) election: Option<&'a mut Election>,
 }
@@ -87,8 +91,82 @@ impl Parts<'_> {
 
     /// Puts the ensemble's configuration into `/zookeeper/config`.
     pub(super) fn publish_config(&mut self, io: &Io<'_, Coordinator>) {
-        let text = Bytes::from(self.config.quorum_text());
-        self.db.set_config(text, Zxid::ZERO, io.wall_clock().0);
+        let quorum = self.membership.current();
+        let text = Bytes::from(quorum.text(self.config));
+        self.db.set_config(text, quorum.version(), io.wall_clock().0);
+    }
+
+    /// A configuration was heard of (`setLastSeenQuorumVerifier`).
+    pub(super) fn set_last_seen(&mut self, seen: QuorumVerifier, io: &mut Io<'_, Coordinator>) {
+        if self.membership.set_last_seen(seen, self.config, io) {
+            self.spread_membership();
+        }
+    }
+
+    /// A configuration is in force (`processReconfig`). `designated` is who leads from the txn with that zxid on, if somebody
+    /// says. True if this server must leave what it does: it is something else now, or its leader is somebody else.
+    ///
+    /// Simplified: a client port that changes is not listened on before the next start.
+    pub(super) fn process_reconfig(
+        &mut self,
+        new: QuorumVerifier,
+        designated: Option<(Sid, Zxid)>,
+        io: &mut Io<'_, Coordinator>,
+    ) -> bool {
+        if !self.config.reconfig_enabled {
+            return false;
+        }
+        let version = new.version();
+        let activated = self.membership.activate(new, self.config, io);
+        self.publish_config(io);
+        let Some(Activated { previous, role_changed }) = activated else { return false };
+        io.state(Fact::ConfigActivated { version });
+        let Some(previous) = previous else {
+            self.spread_membership();
+            return false;
+        };
+        self.server.set_quorums(self.membership.quorums());
+        let election = self.election.as_mut().expect("who reconfigures is in an ensemble");
+        election.restart(self.membership, io);
+        let vote = election.current_vote().expect("nothing is reconfigured before the start");
+        let leader_changed = match designated {
+            Some((leader, zxid)) if vote.candidate.leader != Some(leader) => {
+                let candidate = Candidate { peer_epoch: None, zxid: Some(zxid), leader: Some(leader) };
+                election.set_current_vote(Vote { candidate, round: ElectionRound::ZERO });
+                self.membership.set_reconfig_flag();
+                true
+            }
+            Some(_) => false,
+            None => {
+                self.membership.clear_reconfig_flag();
+                let address = |of: &QuorumVerifier| {
+                    let leader = vote.candidate.leader.filter(|leader| of.is_voter(*leader))?;
+                    of.members().get(&leader).map(Member::quorum_address)
+                };
+                let before = address(&previous);
+                before.is_none() || before != address(self.membership.current())
+            }
+        };
+        role_changed || leader_changed
+    }
+
+    /// Whoever goes by a configuration is told of the change.
+    fn spread_membership(&mut self) {
+        self.server.set_quorums(self.membership.quorums());
+        if let Some(election) = self.election.as_mut() {
+            election.set_membership(self.membership);
+        }
+    }
+
+    /// The configuration in a reconfiguration's txn; none of any other txn.
+    pub(super) fn config_in(&self, proposal: &Proposal) -> Option<QuorumVerifier> {
+        let Txn::Reconfig(set) = &proposal.entry.txn else { return None };
+        self.read_config(set.data.as_slice())
+    }
+
+    /// A configuration as text; none if it cannot be understood.
+    pub(super) fn read_config(&self, text: &[u8]) -> Option<QuorumVerifier> {
+        QuorumVerifier::parse(str::from_utf8(text).ok()?, self.config).ok()
     }
 
     /// The txns of the log files from the one that may hold `peer`; none if that is switched off, impossible or too dear.

@@ -6,14 +6,16 @@ use bytes::Bytes;
 use jute::{Sid, Zxid};
 use machine::EndId;
 
-use crate::config::ServerConfig;
-use crate::defect::Defect;
+use crate::defect::{Defect, Defects};
+use crate::quorum_verifier::Quorums;
 
 /// A proposal that waits for its quorum.
 #[derive(Clone, Debug)]
 struct Outstanding {
     bytes: Bytes,
     acks: BTreeSet<Sid>,
+    /// What its quorum must be of.
+    quorums: Quorums,
     /// Whether it ends a session: a leader that dies with one outstanding is a situation of its own (Y21).
     closes_session: bool,
 }
@@ -28,6 +30,10 @@ pub(super) enum Acked {
     HeldBack,
     /// It is committed; these learners' syncs waited for it.
     Committed {
+        /// The txn, for who is told of commits only.
+        entry: Bytes,
+        /// Who acknowledged it.
+        acks: BTreeSet<Sid>,
         /// Ends of the learners, one for each sync, in the order they came.
         syncs: Vec<EndId>,
     },
@@ -74,24 +80,32 @@ impl Proposals {
         self.outstanding.values().any(|proposal| proposal.closes_session)
     }
 
-    pub(super) fn propose(&mut self, zxid: Zxid, bytes: Bytes, closes_session: bool) {
+    pub(super) fn propose(&mut self, zxid: Zxid, bytes: Bytes, closes_session: bool, quorums: Quorums) {
         assert!(zxid > self.last_proposed, "{zxid} is proposed after {}", self.last_proposed);
         assert_eq!(zxid.epoch(), self.last_proposed.epoch(), "a leader proposes in its own epoch only");
         self.last_proposed = zxid;
-        self.outstanding.insert(zxid, Outstanding { bytes, acks: BTreeSet::new(), closes_session });
+        self.outstanding.insert(zxid, Outstanding { bytes, acks: BTreeSet::new(), quorums, closes_session });
     }
 
     /// `processAck` and `tryToCommit`.
-    pub(super) fn ack(&mut self, by: Sid, zxid: Zxid, config: &ServerConfig) -> Acked {
+    pub(super) fn ack(&mut self, by: Sid, zxid: Zxid, defects: &Defects) -> Acked {
         // The acks of NEWLEADER and UPTODATE name no txn.
         if zxid.is_epoch_start() || zxid <= self.last_committed {
             return Acked::Counted;
         }
         let Some(proposal) = self.outstanding.get_mut(&zxid) else { return Acked::Counted };
-        proposal.acks.insert(by);
-        let half_is_enough =
-            config.defects.has(Defect::HalfIsAQuorum) && proposal.acks.len() >= config.members.len() / 2;
-        if !half_is_enough && !config.is_quorum(proposal.acks.iter().copied()) {
+        if proposal.quorums.is_voter(by) {
+            proposal.acks.insert(by);
+        }
+        self.try_to_commit(zxid, defects)
+    }
+
+    /// `tryToCommit`: also of a proposal that follows a committed reconfiguration, and may have had its acks before.
+    pub(super) fn try_to_commit(&mut self, zxid: Zxid, defects: &Defects) -> Acked {
+        let Some(proposal) = self.outstanding.get(&zxid) else { return Acked::Counted };
+        let half = proposal.quorums.current().voters().len() / 2;
+        let half_is_enough = defects.has(Defect::HalfIsAQuorum) && proposal.acks.len() >= half;
+        if !half_is_enough && !proposal.quorums.have_all(&proposal.acks) {
             return Acked::Counted;
         }
         // It is not retried when its predecessor commits: one more ack comes then, since acks of one server are in order.
@@ -99,10 +113,26 @@ impl Proposals {
             return Acked::HeldBack;
         }
         let proposal = self.outstanding.remove(&zxid).expect("it was found above");
+        let entry = proposal.bytes.clone();
         self.to_be_applied.push_back((zxid, proposal.bytes));
         assert!(zxid > self.last_committed, "commits are in order");
         self.last_committed = zxid;
-        Acked::Committed { syncs: self.pending_syncs.remove(&zxid).unwrap_or_default() }
+        Acked::Committed { entry, acks: proposal.acks, syncs: self.pending_syncs.remove(&zxid).unwrap_or_default() }
+    }
+
+    /// `getDesignatedLeader`: of these, who acknowledged the longest run of what follows `zxid`.
+    pub(super) fn best_of(&self, mut candidates: BTreeSet<Sid>, zxid: Zxid) -> Option<Sid> {
+        let mut best = candidates.first().copied()?;
+        let mut next = zxid.next();
+        while let Some(proposal) = self.outstanding.get(&next) {
+            candidates.retain(|sid| proposal.acks.contains(sid));
+            match candidates.first() {
+                None => break,
+                Some(&first) => best = first,
+            }
+            next = next.next();
+        }
+        Some(best)
     }
 
     /// A learner's log ends here, or is about to: what it acknowledged behind that, over an earlier connection, is sent to it again.
@@ -132,7 +162,7 @@ impl Proposals {
         }
     }
 
-    /// What a learner that joins now must be sent at once, in order, with whether it is committed already.
+    /// What a follower that joins now must be sent at once, in order, with whether it is committed already.
     pub(super) fn after(&self, zxid: Zxid) -> impl Iterator<Item = (Zxid, Bytes, bool)> + '_ {
         let committed = self.to_be_applied.iter().map(|(zxid, bytes)| (*zxid, bytes.clone(), true));
         let outstanding = self.outstanding.iter().map(|(zxid, proposal)| (*zxid, proposal.bytes.clone(), false));
@@ -153,21 +183,34 @@ impl Proposals {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
     use jute::PeerEpoch;
     use machine::HostId;
+
+    use super::*;
+    use crate::ServerConfig;
 
     fn z(counter: u32) -> Zxid {
         Zxid::new(PeerEpoch::new(1), counter)
     }
 
-    fn three() -> (Proposals, ServerConfig) {
+    /// The syncs that a commit answers.
+    fn syncs(acked: Acked) -> Option<Vec<EndId>> {
+        match acked {
+            Acked::Committed { syncs, .. } => Some(syncs),
+            Acked::Counted | Acked::HeldBack => None,
+        }
+    }
+
+    fn three() -> (Proposals, Defects) {
         let config = ServerConfig::ensemble(Sid::new(1), &[HostId(0), HostId(1), HostId(2)]);
+        let quorum = Arc::new(config.quorum());
         let mut proposals = Proposals::new(z(0));
         for counter in 1..=3 {
-            proposals.propose(z(counter), Bytes::new(), false);
+            proposals.propose(z(counter), Bytes::new(), false, Quorums::new(&quorum, &quorum));
         }
-        (proposals, config)
+        (proposals, config.defects)
     }
 
     #[test]
@@ -175,7 +218,7 @@ mod tests {
         let (mut proposals, config) = three();
         assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Counted);
         assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Counted, "the same server counts once");
-        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Committed { syncs: vec![] });
+        assert_eq!(syncs(proposals.ack(Sid::new(2), z(1), &config)), Some(vec![]));
         assert_eq!(proposals.ack(Sid::new(3), z(1), &config), Acked::Counted);
         assert_eq!(proposals.last_committed(), z(1));
         proposals.check_invariants();
@@ -187,9 +230,9 @@ mod tests {
         assert_eq!(proposals.ack(Sid::new(1), z(2), &config), Acked::Counted);
         assert_eq!(proposals.ack(Sid::new(2), z(2), &config), Acked::HeldBack);
         assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Counted);
-        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Committed { syncs: vec![] });
+        assert_eq!(syncs(proposals.ack(Sid::new(2), z(1), &config)), Some(vec![]));
         assert_eq!(proposals.last_committed(), z(1), "the second waits for one more ack");
-        assert_eq!(proposals.ack(Sid::new(3), z(2), &config), Acked::Committed { syncs: vec![] });
+        assert_eq!(syncs(proposals.ack(Sid::new(3), z(2), &config)), Some(vec![]));
     }
 
     /// Found by the swarm (swarm-ensemble, seed 572): all pause, all followers come back to the leader that they left, are truncated
@@ -200,7 +243,7 @@ mod tests {
         assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Counted);
         proposals.forget_acks(Sid::new(2), z(0));
         assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Counted);
-        assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Committed { syncs: vec![] });
+        assert_eq!(syncs(proposals.ack(Sid::new(2), z(1), &config)), Some(vec![]));
     }
 
     #[test]
@@ -208,7 +251,7 @@ mod tests {
         let (mut proposals, config) = three();
         assert_eq!(proposals.ack(Sid::new(2), z(1), &config), Acked::Counted);
         proposals.forget_acks(Sid::new(2), z(1));
-        assert_eq!(proposals.ack(Sid::new(1), z(1), &config), Acked::Committed { syncs: vec![] });
+        assert_eq!(syncs(proposals.ack(Sid::new(1), z(1), &config)), Some(vec![]));
     }
 
     #[test]
@@ -228,8 +271,7 @@ mod tests {
         for counter in 1..=3 {
             let _ = proposals.ack(Sid::new(1), z(counter), &config);
             let acked = proposals.ack(Sid::new(2), z(counter), &config);
-            let syncs = if counter == 3 { vec![EndId(7)] } else { vec![] };
-            assert_eq!(acked, Acked::Committed { syncs });
+            assert_eq!(syncs(acked), Some(if counter == 3 { vec![EndId(7)] } else { vec![] }));
         }
         assert!(proposals.sync(EndId(7)), "nothing is outstanding");
     }

@@ -14,9 +14,13 @@ mod local_sessions;
 mod log_and_recovery;
 #[cfg(test)]
 mod network;
+#[cfg(test)]
+mod observers;
 mod operator;
 #[cfg(test)]
 mod peers;
 mod pipeline;
+#[cfg(test)]
+mod reconfig;
 mod replay;
 mod transcript;

@@ -456,6 +456,12 @@ impl Network {
         self.call(client, create(path)).unwrap();
     }
 
+    /// As [`Network::create`], by a new client of that server.
+    pub(crate) fn create_through(&mut self, server: usize, path: &str) {
+        let client = self.connect(server);
+        self.create(client, path);
+    }
+
     /// The data of a znode as a server has it.
     pub(crate) fn data(&mut self, client: usize, path: &str) -> Result<Vec<u8>, ErrorCode> {
         let request = Request::GetData(GetDataRequest { path: path.to_owned(), watch: false });

@@ -92,6 +92,7 @@ fn config(header: &Value) -> ServerConfig {
         container_check_interval: number("znode.container.checkIntervalMs")
             .map_or(default.container_check_interval, Span::millis),
         enforce_quota: is_set("enforceQuota"),
+        reconfig_enabled: is_set("reconfigEnabled"),
         super_digest: text("DigestAuthenticationProvider.superDigest"),
         enforced_auth: text("enforce.auth.schemes")
             .filter(|_| is_set("enforce.auth.enabled"))

@@ -76,6 +76,10 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
         return Err(BadInput::new(file, line("coordinators"), "coordinators is not a number from 1 to 9")
             .hint("an ensemble has 3 or 5 servers; 1 runs standalone"));
     }
+    if scenario.cluster.observers > 9 {
+        return Err(BadInput::new(file, line("observers"), "observers is not a number from 0 to 9")
+            .hint("one or two are enough to see what they do"));
+    }
     check_kafka(file, text, scenario)?;
     for workload in &scenario.workloads {
         if workload.kind == Kind::Lock && workload.processes.is_some_and(|processes| processes != 1) {

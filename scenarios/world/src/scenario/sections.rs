@@ -87,12 +87,19 @@ fn settle() -> SpanRange {
     SpanRange::exactly(Span::secs(60))
 }
 
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
 /// `[cluster]`: the servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// How many coordinators: one number, or several of which one is drawn.
     pub coordinators: OneOf,
+    /// How many coordinators beside them that do not vote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub observers: u8,
     /// A real `zoo.cfg`, beside the scenario file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zoo_cfg: Option<String>,

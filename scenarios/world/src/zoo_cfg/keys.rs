@@ -1,6 +1,6 @@
 //! Every key of zookeeper.md §1.2, with its default and what it sets in the model.
 
-use coordinator::ServerConfig;
+use coordinator::{LearnerType, ServerConfig};
 use jute::client::FourLetterWord;
 use machine::Span;
 
@@ -59,8 +59,12 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     not_modelled("clientPortListenBacklog", "-1"),
     set("electionAlg", "3", |_, v| if v == "3" { Ok(()) } else { Err("3, the only algorithm this era supports") }),
     not_modelled("electionPort", "2182"),
-    set("peerType", "participant", |_, v| {
-        if v == "participant" { Ok(()) } else { Err("participant (observers are not modelled)") }
+    set("peerType", "participant", |c, v| {
+        let named = [LearnerType::Participant, LearnerType::Observer];
+        let peer_type =
+            named.into_iter().find(|it| v.eq_ignore_ascii_case(it.name())).ok_or("participant or observer")?;
+        c.peer_type = peer_type;
+        Ok(())
     }),
     set("leaderServes", "yes", |c, v| boolean(v).map(|yes| c.leader_serves = yes)),
     set("cnxTimeout", "5000", |c, v| positive_millis(v).map(|ms| c.cnx_timeout = ms)),
@@ -82,8 +86,8 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     not_modelled("learner.closeSocketAsync", "false"),
     not_modelled("learner.asyncSending", "false"),
     set("leaderConnectDelayDuringRetryMs", "100", |c, v| millis(v).map(|ms| c.leader_connect_delay = ms)),
-    not_modelled("leader.maxConcurrentSnapSyncs", "10"),
-    not_modelled("leader.maxConcurrentDiffSyncs", "100"),
+    set("leader.maxConcurrentSnapSyncs", "10", |c, v| positive(v).map(|n| c.max_concurrent_snap_syncs = n as usize)),
+    set("leader.maxConcurrentDiffSyncs", "100", |c, v| positive(v).map(|n| c.max_concurrent_diff_syncs = n as usize)),
     set("forceSnapshotSync", "false", |c, v| boolean(v).map(|yes| c.force_snapshot_sync = yes)),
     set("snapshotSizeFactor", "0.33", |c, v| factor(v).map(|f| c.snapshot_size_factor = f)),
     set("commitLogCount", "500", |c, v| number(v, "a number of txns").map(|n: usize| c.commit_log_count = n.max(500))),
@@ -112,18 +116,19 @@ pub(super) const KEYS: &[Key<ServerConfig>] = &[
     }),
     set("autopurge.snapRetainCount", "3", |c, v| positive(v).map(|n| c.snap_retain_count = (n as usize).max(3))),
     set("autopurge.purgeInterval", "0 (off)", |c, v| {
-        number(v, "a number of hours").map(|hours: u64| c.purge_interval = (hours > 0).then(|| Span::secs(3_600) * hours))
+        number(v, "a number of hours")
+            .map(|hours: u64| c.purge_interval = (hours > 0).then(|| Span::secs(3_600) * hours))
     }),
-    not_modelled("syncEnabled", "true"),
-    not_modelled("observer.reconnectDelayMs", "0"),
-    not_modelled("observer.election.DelayMs", "200"),
+    set("syncEnabled", "true", |c, v| boolean(v).map(|yes| c.sync_enabled = yes)),
+    set("observer.reconnectDelayMs", "0", |c, v| millis(v).map(|ms| c.observer_reconnect_delay = ms)),
+    set("observer.election.DelayMs", "200", |c, v| millis(v).map(|ms| c.observer_election_delay = ms)),
     not_modelled("observerMasterPort", "0 (off)"),
     set("localSessionsEnabled", "false", |c, v| boolean(v).map(|yes| c.local_sessions_enabled = yes)),
     set("localSessionsUpgradingEnabled", "false", |c, v| {
         boolean(v).map(|yes| c.local_sessions_upgrading_enabled = yes)
     }),
-    not_modelled("reconfigEnabled", "false"),
-    not_modelled("standaloneEnabled", "true"),
+    set("reconfigEnabled", "false", |c, v| boolean(v).map(|yes| c.reconfig_enabled = yes)),
+    set("standaloneEnabled", "true", |c, v| boolean(v).map(|yes| c.standalone_enabled = yes)),
     not_modelled("dynamicConfigFile", "none"),
     not_modelled("quorumListenOnAllIPs", "false"),
     set("readonlymode.enabled", "false", |c, v| boolean(v).map(|yes| c.read_only_mode = yes)),

@@ -1,5 +1,6 @@
 //! Lines `server.N=host:quorumPort:electionPort[:role][;[clientHost:]clientPort]`.
 
+use coordinator::{Hierarchy, LearnerType};
 use jute::Sid;
 
 use crate::place::BadInput;
@@ -13,11 +14,13 @@ pub struct ServerLine {
     pub quorum_port: u16,
     /// Where it takes part in leader election.
     pub election_port: u16,
+    /// Whether it votes.
+    pub role: LearnerType,
     /// Where it accepts clients, if the line says so.
     pub client_port: Option<u16>,
 }
 
-const SHAPE: &str = "server.N=host:quorumPort:electionPort[:participant][;[clientHost:]clientPort]";
+const SHAPE: &str = "server.N=host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]";
 
 pub(super) fn parse(file: &str, line: usize, id: &str, value: &str) -> Result<(Sid, ServerLine), BadInput> {
     let bad = |what: String| BadInput::new(file, Some(line), what).hint(SHAPE);
@@ -39,13 +42,14 @@ pub(super) fn parse(file: &str, line: usize, id: &str, value: &str) -> Result<(S
             .ok_or_else(|| bad(format!("server.{id} has no usable {name} port in \"{value}\"")))
     };
     let (quorum_port, election_port) = (port("quorum")?, port("election")?);
-    match parts.next() {
-        None | Some("participant") => {}
-        Some("observer") => return Err(bad(format!("server.{id} is an observer, which is not modelled"))),
+    let role = match parts.next() {
+        None => LearnerType::Participant,
+        Some(role) if role.eq_ignore_ascii_case("participant") => LearnerType::Participant,
+        Some(role) if role.eq_ignore_ascii_case("observer") => LearnerType::Observer,
         Some(role) => {
             return Err(bad(format!("server.{id} has the role \"{role}\"; there are participant and observer")));
         }
-    }
+    };
     if let Some(rest) = parts.next() {
         return Err(bad(format!("server.{id} has \"{rest}\" too much")));
     }
@@ -55,5 +59,40 @@ pub(super) fn parse(file: &str, line: usize, id: &str, value: &str) -> Result<(S
             port.trim().parse().map_err(|_| bad(format!("server.{id} has no usable client port in \"{value}\"")))
         })
         .transpose()?;
-    Ok((Sid::new(number), ServerLine { host: host.to_owned(), quorum_port, election_port, client_port }))
+    Ok((Sid::new(number), ServerLine { host: host.to_owned(), quorum_port, election_port, role, client_port }))
+}
+
+/// `group.N=sid:sid…`.
+pub(super) fn parse_group(
+    file: &str,
+    line: usize,
+    group: &str,
+    value: &str,
+    into: &mut Hierarchy,
+) -> Result<(), BadInput> {
+    let bad = |what: String| BadInput::new(file, Some(line), what).hint("group.N=sid:sid, such as group.1=1:2:3");
+    let number = group.parse().map_err(|_| bad(format!("group.{group}: the group is not a number")))?;
+    for id in value.split(':') {
+        let sid = id.trim().parse().map(Sid::new);
+        let sid = sid.map_err(|_| bad(format!("group.{group} has \"{id}\", which is no server id")))?;
+        if into.groups.insert(sid, number).is_some() {
+            return Err(bad(format!("server {sid} is in two groups")));
+        }
+    }
+    Ok(())
+}
+
+/// `weight.N=w`.
+pub(super) fn parse_weight(
+    file: &str,
+    line: usize,
+    id: &str,
+    value: &str,
+    into: &mut Hierarchy,
+) -> Result<(), BadInput> {
+    let bad = |what: String| BadInput::new(file, Some(line), what).hint("weight.N=w, such as weight.1=2");
+    let sid = id.parse().map(Sid::new).map_err(|_| bad(format!("weight.{id}: the id is no server id")))?;
+    let weight = value.parse().map_err(|_| bad(format!("weight.{id} is \"{value}\", which is no weight")))?;
+    into.weights.insert(sid, weight);
+    Ok(())
 }

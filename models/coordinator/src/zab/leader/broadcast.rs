@@ -13,6 +13,14 @@ use crate::zab::parts::Parts;
 use crate::zab::proposals::Acked;
 use crate::{Coordinator, CoordinatorMark, Fact};
 
+/// What was committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Commit {
+    None,
+    OfTxn,
+    OfReconfig,
+}
+
 impl Leader {
     /// The packet loop of a handler whose learner is up to date.
     pub(super) fn on_streamed(
@@ -65,14 +73,21 @@ impl Leader {
         }
     }
 
-    /// `propose`: the txn goes to every learner that is forwarded to.
-    pub(in crate::zab) fn propose(&mut self, proposal: &Proposal, closes_session: bool, io: &mut Io<'_, Coordinator>) {
+    /// `propose`: the txn goes to every follower that is forwarded to.
+    pub(in crate::zab) fn propose(
+        &mut self,
+        proposal: &Proposal,
+        closes_session: bool,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
         let zxid = proposal.zxid();
+        self.on_reconfig_proposed(proposal, parts, io);
         let proposals = self.proposals.as_mut().expect("a leader that serves has an epoch");
-        proposals.propose(zxid, proposal.bytes.clone(), closes_session);
+        proposals.propose(zxid, proposal.bytes.clone(), closes_session, parts.membership.quorums());
         let header = &proposal.entry.header;
         io.state(Fact::Proposed { zxid, session: header.session, op: proposal.entry.txn.op().name() });
-        for handler in self.learners.values_mut().filter(|handler| handler.forwarding) {
+        for handler in self.learners.values_mut().filter(|handler| handler.forwarding && !handler.observes) {
             handler.queue(QuorumPacket::Proposal { zxid, entry: proposal.bytes.clone() }, io);
         }
     }
@@ -86,14 +101,50 @@ impl Leader {
 
     /// `processAck`.
     pub(super) fn on_ack(&mut self, by: Sid, zxid: Zxid, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+        if !self.allowed_to_commit {
+            return;
+        }
+        if parts.membership.is_writing_last_seen() {
+            self.held_acks.push((by, zxid)); // Its thread is busy with the file.
+            return;
+        }
         let proposals = self.proposals.as_mut().expect("a leader that serves has an epoch");
-        match proposals.ack(by, zxid, parts.config) {
-            Acked::Counted => {}
-            Acked::HeldBack => io.reach(CoordinatorMark::CommitHeldBack),
-            Acked::Committed { syncs } => {
+        let acked = proposals.ack(by, zxid, &parts.config.defects);
+        if self.on_acked(acked, zxid, parts, io) == Commit::OfReconfig {
+            // What waited for the old quorum too may have all it needs now.
+            let mut next = zxid.next();
+            while self.allowed_to_commit {
+                let proposals = self.proposals.as_mut().expect("a leader that serves has an epoch");
+                let acked = proposals.try_to_commit(next, &parts.config.defects);
+                if self.on_acked(acked, next, parts, io) == Commit::None {
+                    break;
+                }
+                next = next.next();
+            }
+        }
+    }
+
+    /// What an ack led to.
+    fn on_acked(&mut self, acked: Acked, zxid: Zxid, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) -> Commit {
+        match acked {
+            Acked::Counted => Commit::None,
+            Acked::HeldBack => {
+                io.reach(CoordinatorMark::CommitHeldBack);
+                Commit::None
+            }
+            Acked::Committed { entry, acks, syncs } => {
                 io.state(Fact::Committed { zxid });
-                for handler in self.learners.values_mut().filter(|handler| handler.forwarding) {
-                    handler.queue(QuorumPacket::Commit { zxid }, io);
+                let reconfig = self.reconfig.clone().filter(|(of, _)| *of == zxid);
+                if let Some((_, new)) = &reconfig {
+                    self.activate(zxid, new, (&entry, acks), parts, io);
+                } else {
+                    for handler in self.learners.values_mut().filter(|handler| handler.forwarding) {
+                        if handler.observes {
+                            handler.queue(QuorumPacket::Inform { zxid, entry: entry.clone() }, io);
+                        } else {
+                            handler.queue(QuorumPacket::Commit { zxid }, io);
+                        }
+                    }
                 }
                 match parts.commit(zxid, io) {
                     Committing::Taken => {}
@@ -103,6 +154,7 @@ impl Leader {
                 for end in syncs {
                     self.send_sync(end, io);
                 }
+                if reconfig.is_some() { Commit::OfReconfig } else { Commit::OfTxn }
             }
         }
     }
@@ -146,7 +198,7 @@ impl Leader {
         if self.server_failed {
             return Err(StepDown("unexpected internal error"));
         }
-        if !skip && !parts.config.is_quorum(synced) {
+        if !skip && !parts.membership.quorums().have_all(&synced) {
             return Err(StepDown("not sufficient followers synced"));
         }
         self.stage = Stage::Broadcast { next_half_tick: io.now() + parts.config.tick_time / 2, skip: !skip };

@@ -5,11 +5,11 @@ use jute::Zxid;
 use jute::quorum::{QuorumMessage, QuorumPacket};
 use machine::{EndId, Io};
 
-use super::Leader;
+use super::{Leader, Unfit};
 use crate::defect::Defect;
 use crate::work::learner;
 use crate::zab::ZabWork;
-use crate::zab::learner_handler::{LearnerHandler, Phase};
+use crate::zab::learner_handler::{LearnerHandler, Phase, Syncing};
 use crate::zab::parts::Parts;
 use crate::zab::proposals::Proposals;
 use crate::zab::sync_plan::{self, History, Opening, SyncPlan};
@@ -25,9 +25,19 @@ impl Leader {
         io: &mut Io<'_, Coordinator>,
     ) {
         let plan = plan_for(last_logged, parts, io);
+        let syncing = if plan.opening == Opening::Snap { Syncing::Snap } else { Syncing::Diff };
+        if self.is_throttled(end, syncing, parts) {
+            io.reach(CoordinatorMark::SyncThrottled);
+            self.drop_learner(end, Unfit("too many learners are being synchronised"), io);
+            return;
+        }
         let proposals = self.proposals.as_mut().expect("the epoch is settled");
         let handler = self.learners.get_mut(&end).expect("the learner is still there");
+        handler.syncing = Some(syncing);
         let sid = handler.sid.expect("FOLLOWERINFO came before");
+        if handler.observes {
+            io.reach(CoordinatorMark::ObserverSynchronised);
+        }
         if plan.from_disk {
             io.reach(CoordinatorMark::SyncedByDiskDiff);
         }
@@ -74,6 +84,16 @@ impl Leader {
         self.send_new_leader(end, parts, io);
     }
 
+    /// Whether an observer must come again later; a follower never has to, but counts.
+    fn is_throttled(&self, end: EndId, syncing: Syncing, parts: &Parts<'_>) -> bool {
+        let most = match syncing {
+            Syncing::Snap => parts.config.max_concurrent_snap_syncs,
+            Syncing::Diff => parts.config.max_concurrent_diff_syncs,
+        };
+        let observes = self.learners.get(&end).is_some_and(|handler| handler.observes);
+        observes && self.learners.values().filter(|handler| handler.syncing == Some(syncing)).count() >= most
+    }
+
     /// The tree as it is now goes out before anything queued; then NEWLEADER goes behind it, and the sender starts.
     ///
     /// Simplified: the stream is serialised in one step, so it is never fuzzy; the leader may still have gone on since it
@@ -89,7 +109,7 @@ impl Leader {
 
     pub(super) fn send_new_leader(&mut self, end: EndId, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         let handler = self.learners.get_mut(&end).expect("the learner is still there");
-        let config = Bytes::from(parts.config.quorum_text());
+        let config = Bytes::from(parts.membership.last_seen().text(parts.config));
         handler.queue(QuorumPacket::NewLeader { zxid: self.epoch.start(), config }, io);
         handler.start_sender(io);
         handler.enter(Phase::WaitNewLeaderAck, io.now());
@@ -126,7 +146,8 @@ fn start_forwarding(
 ) {
     proposals.forget_acks(handler.sid.expect("FOLLOWERINFO came before"), after);
     if proposals.last_proposed() > after {
-        for (zxid, entry, committed) in proposals.after(after) {
+        let observes = handler.observes;
+        for (zxid, entry, committed) in proposals.after(after).filter(|(.., committed)| *committed || !observes) {
             handler.queue(QuorumPacket::Proposal { zxid, entry }, io);
             if committed {
                 handler.queue(QuorumPacket::Commit { zxid }, io);

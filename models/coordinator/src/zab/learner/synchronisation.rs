@@ -1,6 +1,7 @@
 //! From the first packet of `syncWithLeader` to UPTODATE, with everything that is persisted on the way (zookeeper.md §3.5).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jute::Zxid;
@@ -8,9 +9,10 @@ use jute::quorum::QuorumPacket;
 use machine::disk::DiskError;
 use machine::{Io, Ticket};
 
-use super::{EXIT_QUORUM_PACKET, Learner, Left, PersistStep, Phase, Sync, SyncMode, commit, decode};
+use super::{EXIT_QUORUM_PACKET, Learner, Left, PersistStep, Phase, RECONFIGURED, Sync, SyncMode, commit, decode};
 use crate::database::follows;
 use crate::defect::Defect;
+use crate::quorum_verifier::QuorumVerifier;
 use crate::server::{Proposal, Serving};
 use crate::store::{Durability, EpochFile};
 use crate::work::MAIN;
@@ -107,6 +109,7 @@ impl Learner {
             ahead_of_disk: mode == SyncMode::Snap,
             cut: None,
             files_removed: false,
+            new_leader_config: None,
             acked: false,
         };
         self.read_on(Phase::Synchronising(sync), io.now());
@@ -129,10 +132,21 @@ impl Learner {
                 }
                 sync.last_queued = Some(zxid);
                 let proposal = decode(zxid, entry)?;
-                sync.not_logged.push_back(proposal);
+                sync.not_logged.push_back(Arc::clone(&proposal));
+                if let Some(seen) = parts.config_in(&proposal) {
+                    parts.set_last_seen(seen, io);
+                }
                 Ok(())
             }
-            QuorumPacket::Commit { zxid } => {
+            QuorumPacket::CommitAndActivate { zxid, designated_leader }
+                if let Some(new) = reconfig_at_head(sync, zxid, parts) =>
+            {
+                if parts.process_reconfig(new, Some((designated_leader, zxid)), io) {
+                    return Err(Left::Leader(RECONFIGURED));
+                }
+                self.on_sync_packet(QuorumPacket::Commit { zxid }, parts, io)
+            }
+            QuorumPacket::Commit { zxid } | QuorumPacket::CommitAndActivate { zxid, .. } => {
                 if sync.write_to_log {
                     sync.committed.push_back(zxid);
                 } else if sync.not_logged.front().is_some_and(|head| head.zxid() == zxid) {
@@ -144,9 +158,35 @@ impl Learner {
                 // Any other commit is of something the snapshot has: ignored.
                 Ok(())
             }
-            QuorumPacket::NewLeader { zxid, .. } => self.on_new_leader(zxid, parts, io),
+            // A txn and its commit in one, of an observer.
+            QuorumPacket::Inform { zxid, entry } if self.observes => {
+                let proposal = decode(zxid, entry)?;
+                if sync.write_to_log {
+                    sync.not_logged.push_back(proposal);
+                    sync.committed.push_back(zxid);
+                } else {
+                    refuse_gap(&proposal, parts)?;
+                    sync.ahead_of_disk = true;
+                    apply(&proposal, parts, io);
+                }
+                sync.last_queued = Some(zxid);
+                Ok(())
+            }
+            QuorumPacket::InformAndActivate { zxid, designated_leader, entry } if self.observes => {
+                let new = parts.config_in(&*decode(zxid, entry.clone())?);
+                if new.is_some_and(|new| parts.process_reconfig(new, Some((designated_leader, zxid)), io)) {
+                    return Err(Left::Leader(RECONFIGURED));
+                }
+                self.on_sync_packet(QuorumPacket::Inform { zxid, entry }, parts, io)
+            }
+            QuorumPacket::NewLeader { zxid, config } => {
+                sync.new_leader_config = parts.read_config(&config).map(Box::new);
+                if let Some(seen) = &sync.new_leader_config {
+                    parts.set_last_seen(QuorumVerifier::clone(seen), io);
+                }
+                self.on_new_leader(zxid, parts, io)
+            }
             QuorumPacket::UpToDate => self.on_up_to_date(parts, io),
-            QuorumPacket::CommitAndActivate { .. } => Err(Left::Leader("a reconfiguration was committed")),
             // No case of the real loop: ignored. Pings among them, which are not answered before UPTODATE.
             QuorumPacket::Ping { .. }
             | QuorumPacket::Request(_)
@@ -247,7 +287,8 @@ impl Learner {
             PersistStep::Txns => {
                 sync.write_to_log = true;
                 let mut appended = false;
-                while let Some(zxid) = sync.committed.pop_front() {
+                // An observer vouches for nothing: they wait for UPTODATE.
+                while let Some(zxid) = (!self.observes).then(|| sync.committed.pop_front()).flatten() {
                     // One that is not next is ignored, with a warning in the real server's log.
                     if sync.not_logged.front().is_some_and(|head| head.zxid() == zxid) {
                         let proposal = sync.not_logged.pop_front().expect("there is a head");
@@ -283,6 +324,11 @@ impl Learner {
                     .epochs
                     .begin(EpochFile::Current, epoch, self.term, parts.config, io)
                     .map_err(|_| Left::Leader("currentEpoch could not be written"))
+            }
+            PersistStep::Ack if parts.membership.is_writing_last_seen() => {
+                steps.push_front(PersistStep::Ack);
+                self.persist_held = true;
+                Ok(())
             }
             PersistStep::Ack => {
                 assert!(steps.is_empty(), "the ACK is the last step");
@@ -339,12 +385,27 @@ impl Learner {
             return Err(Left::Leader("UPTODATE before NEWLEADER"));
         }
         let sync = sync.clone();
+        if let Some(new) = sync.new_leader_config
+            && parts.process_reconfig(*new, None, io)
+        {
+            return Err(Left::Leader(RECONFIGURED));
+        }
         self.write(QuorumPacket::Ack { zxid: epoch.start() }, io);
-        parts.open_server(Serving::Follower, io);
+        parts.open_server(if self.observes { Serving::Observer } else { Serving::Follower }, io);
         if let Some(election) = parts.election.as_mut() {
             election.update_election_vote(epoch);
         }
         self.read_on(Phase::Broadcast, io.now());
+        if self.observes {
+            let mut committed = sync.committed.into_iter().peekable();
+            // What has no commit is an old leader's outstanding proposal: passed over.
+            for proposal in sync.not_logged {
+                if committed.next_if_eq(&proposal.zxid()).is_some() {
+                    parts.server.inform(proposal, io);
+                }
+            }
+            return Ok(());
+        }
         for proposal in sync.not_logged {
             parts.server.log_proposal(proposal, io);
         }
@@ -353,6 +414,11 @@ impl Learner {
         }
         Ok(())
     }
+}
+
+/// The configuration that a commit brings into force, if the txn is the next one.
+fn reconfig_at_head(sync: &Sync, zxid: Zxid, parts: &Parts<'_>) -> Option<QuorumVerifier> {
+    sync.not_logged.front().filter(|head| head.zxid() == zxid).and_then(|head| parts.config_in(head))
 }
 
 /// A leader whose own log has holes (ZOOKEEPER-2846) is left, as by the real server's exception; before anything is written.

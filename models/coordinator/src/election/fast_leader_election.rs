@@ -400,7 +400,7 @@ mod tests {
     use machine::HostId;
 
     use super::*;
-    use crate::ServerConfig;
+    use crate::{Hierarchy, ServerConfig};
 
     const INTERVALS: Intervals = Intervals {
         notification_min: Span::millis(200),
@@ -613,5 +613,41 @@ mod tests {
         assert_eq!(tell(&mut election, observing, START), Step::Wait);
         assert_eq!(lookers(&mut election, &[5], candidate(5, -1, 3), 9), [Step::Wait]);
         assert_eq!(election.round(), ElectionRound::new(1), "not even its round counts");
+    }
+
+    #[test]
+    fn server_without_weight_is_never_proposed() {
+        let hosts: Vec<HostId> = (0..5).map(HostId).collect();
+        let mut config = ServerConfig::ensemble(Sid::new(2), &hosts);
+        let groups = (1..=5).map(|sid| (Sid::new(sid), 1)).collect();
+        config.hierarchy = Some(Hierarchy { groups, weights: [(Sid::new(5), 0)].into() });
+        let quorum = Arc::new(config.quorum());
+        let quorums = Quorums::new(&quorum, &quorum);
+        let mut election = FastLeaderElection::new(Sid::new(2), LearnerType::Participant, quorums, INTERVALS);
+        election.look(candidate(2, 5, 1), START);
+        assert_eq!(lookers(&mut election, &[5], candidate(5, 9, 1), 1), [Step::Wait]);
+        assert_eq!(election.proposal().map(|vote| vote.candidate), Some(candidate(2, 5, 1)));
+        // Three of a weight of four.
+        lookers(&mut election, &[1, 2, 5], candidate(2, 5, 1), 1);
+        assert!(matches!(election.looking.as_ref().unwrap().phase, Phase::Polling));
+        lookers(&mut election, &[3], candidate(2, 5, 1), 1);
+        assert!(matches!(election.looking.as_ref().unwrap().phase, Phase::Finalizing { .. }));
+    }
+
+    #[test]
+    fn observer_proposes_nobody_and_joins_the_leader_that_the_voters_name() {
+        let mut election = FastLeaderElection::new(Sid::new(9), LearnerType::Observer, quorums(), INTERVALS);
+        election.look(Candidate { peer_epoch: None, zxid: None, leader: None }, START);
+        // What voters say while they look is of before their election: round 0.
+        lookers(&mut election, &[1, 2, 3], candidate(2, 5, 1), 0);
+        for from in [1, 2] {
+            let step = tell(&mut election, opinion(from, PeerState::Following, candidate(3, 9, 2), 7), START);
+            assert_eq!(step, Step::Wait);
+        }
+        let Step::Decided(decided) = tell(&mut election, opinion(3, PeerState::Leading, candidate(3, 9, 2), 7), START)
+        else {
+            panic!("undecided")
+        };
+        assert_eq!((decided.leader(), decided.state), (Sid::new(3), PeerState::Observing));
     }
 }

@@ -54,8 +54,8 @@ impl Replay {
     }
 
     /// The survivors look again once they are without a leader, or their leader without a quorum.
-    fn on_killed(&mut self, step: &Value) {
-        for who in sids(&step["servers"]) {
+    fn kill(&mut self, killed: &[Sid], step: &Value) {
+        for &who in killed {
             self.ensemble.kill(who);
             self.up.retain(|&up| up != who);
         }
@@ -75,9 +75,17 @@ impl Replay {
         let expected = sid(u8::try_from(observed["leader"].as_u64().unwrap()).unwrap());
         assert_eq!(self.ensemble.settle(), expected, "step {}", step["step"]);
         assert_eq!(self.up.len(), observed["modes"].as_object().unwrap().len(), "step {}", step["step"]);
-        self.leader = Some(expected);
+        let is_new = self.leader.replace(expected) != Some(expected);
+        let before = self.disks.values().map(|disk| disk.epoch).max().unwrap_or(0);
         self.read_disks(&observed["disk"]);
-        self.ensemble.establish(self.disks[&expected].epoch);
+        let epoch = self.disks[&expected].epoch;
+        assert!(
+            epoch >= before && (epoch > before || !is_new || before <= 1),
+            "step {}: epochs only grow",
+            step["step"]
+        );
+        assert!(self.disks.values().all(|disk| disk.epoch <= epoch), "step {}", step["step"]);
+        self.ensemble.establish(epoch);
     }
 }
 
@@ -104,7 +112,13 @@ fn check(recording: &str, leaders: usize) {
                     if let Some(disks) = step.get("disk_after") {
                         replay.read_disks(disks);
                     }
-                    replay.on_killed(&step);
+                    replay.kill(&sids(&step["servers"]), &step);
+                }
+                // Killed in the middle of a burst of writes: it is the leader, with whatever the others had by then.
+                Some("blast_create") => {
+                    replay.read_disks(&step["disk_after"]);
+                    let leader = replay.leader.expect("a leader was observed before");
+                    replay.kill(&[leader], &step);
                 }
                 Some("await_leader") => {
                     replay.on_observed(&step["observed"], &step);
@@ -136,4 +150,9 @@ fn leader_is_the_recorded_one_among_diverged_logs() {
 #[test]
 fn leader_is_the_recorded_one_after_the_quorum_was_lost() {
     check(include_str!("../../tests/conformance/election-readonly-304.jsonl"), 2);
+}
+
+#[test]
+fn leader_is_the_recorded_one_after_one_died_in_a_burst_of_writes() {
+    check(include_str!("../../tests/conformance/election-in-flight-301.jsonl"), 5);
 }

@@ -290,4 +290,29 @@ mod tests {
         proposals.applied(z(1));
         assert_eq!(sent(&proposals, z(0)), [(2, false), (3, false)]);
     }
+
+    #[test]
+    fn proposal_under_two_configurations_needs_a_quorum_of_each() {
+        let quorum = |voters: u32, version: Zxid| {
+            let hosts: Vec<HostId> = (0..voters).map(HostId).collect();
+            Arc::new(ServerConfig::ensemble(Sid::new(1), &hosts).quorum().with_version(version))
+        };
+        let quorums = Quorums::new(&quorum(3, Zxid::ZERO), &quorum(5, z(1)));
+        let (mut proposals, defects) = (Proposals::new(z(0)), Defects::default());
+        proposals.propose(z(1), Bytes::new(), false, quorums);
+        for sid in [1, 4, 5] {
+            assert_eq!(syncs(proposals.ack(Sid::new(sid), z(1), &defects)), None, "one of the old servers");
+        }
+        assert_eq!(syncs(proposals.ack(Sid::new(2), z(1), &defects)), Some(vec![]));
+    }
+
+    #[test]
+    fn best_successor_acknowledged_the_longest_run_of_what_follows() {
+        let (mut proposals, defects) = three();
+        let candidates = || [2, 3].map(Sid::new).into();
+        assert_eq!(proposals.best_of(candidates(), z(1)), Some(Sid::new(2)), "nobody has more");
+        let _ = proposals.ack(Sid::new(3), z(2), &defects);
+        assert_eq!(proposals.best_of(candidates(), z(1)), Some(Sid::new(3)));
+        assert_eq!(proposals.best_of(BTreeSet::new(), z(1)), None);
+    }
 }

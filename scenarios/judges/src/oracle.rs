@@ -80,6 +80,8 @@ pub struct Oracle {
     pub(crate) roster: Arc<Roster>,
     pub(crate) tally: Tally,
     pub(crate) canon: Arc<Canon>,
+    /// Up to there the states of old are nobody's any more: a leader that misread its disk gave its own to the others.
+    pub(crate) untold: Option<Zxid>,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) replay: Arc<Replay>,
     pub(crate) conversations: Arc<Conversations>,
@@ -114,6 +116,7 @@ impl Oracle {
             roster,
             tally: Tally::default(),
             canon: Arc::default(),
+            untold: None,
             servers,
             replay: Arc::new(Replay::new()),
             conversations: Arc::new(conversations),
@@ -242,6 +245,7 @@ impl Oracle {
 
     /// C16: what a server read back is what the committed history makes.
     fn check_recovered(&mut self, voter: usize, moment: Moment, look: &impl Look, findings: &mut Findings) {
+        self.server_mut(voter).misread = None;
         let Some(tree) = look.tree(self.servers[voter].host) else { return };
         // Beyond the committed history there is nothing to compare with.
         let Some(committed) = self.canon.position(tree.zxid).and_then(|at| self.canon.get(at)) else { return };
@@ -258,7 +262,10 @@ impl Oracle {
         };
         let Some((kind, what)) = what else { return };
         // Recovery goes on from an older snapshot with whatever log there is, and a new epoch in it hides what is missing before.
-        if self.servers[voter].lost_snapshot.is_some_and(|lost| self.is_missing_below(voter, lost)) {
+        let is_excused = self.servers[voter].lost_snapshot.is_some_and(|lost| self.is_missing_below(voter, lost));
+        // Or from whoever did so before, and led with it.
+        if is_excused || self.untold.is_some_and(|until| tree.zxid <= until) {
+            self.server_mut(voter).misread = Some(tree.zxid);
             self.tally.relax(Rule::RecoveryEquivalence, NAME_NOT_SYNCED);
             self.tally.note(NAME_NOT_SYNCED, moment);
             return;

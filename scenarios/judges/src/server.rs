@@ -177,6 +177,8 @@ pub(crate) struct Server {
     pub(crate) snapshots: BTreeMap<Zxid, Snapshot>,
     /// A loss of power took the name of its newest snapshot.
     pub(crate) lost_snapshot: Option<Zxid>,
+    /// What it read back last is not what was committed up to there, and is excused.
+    pub(crate) misread: Option<Zxid>,
     durable_snapshot: Option<Zxid>,
     pub(crate) current: EpochFile,
     pub(crate) accepted: EpochFile,
@@ -205,6 +207,7 @@ impl Server {
             log: TxnLog::default(),
             snapshots: BTreeMap::new(),
             lost_snapshot: None,
+            misread: None,
             durable_snapshot: None,
             current: EpochFile::default(),
             accepted: EpochFile::default(),

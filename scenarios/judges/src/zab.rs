@@ -125,6 +125,7 @@ impl Oracle {
             self.replay_last(moment, findings);
         }
         Arc::make_mut(&mut self.canon).seal(epoch);
+        self.untold = self.untold.max(self.servers[voter].misread);
     }
 
     /// A leader lacks committed transactions, from this place on.

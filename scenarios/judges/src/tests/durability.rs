@@ -180,6 +180,23 @@ fn c02_is_relaxed_where_a_rename_was_never_synced() {
 }
 
 #[test]
+fn c16_knows_that_a_leader_gave_away_what_it_had_misread() {
+    let read_back = |misread: bool| {
+        let mut stage = Stage::led();
+        stage.oracle.server_mut(1).misread = misread.then_some(zxid(1, 2));
+        stage.begin_to_lead(1, 2);
+        stage.establish(1, 2);
+        stage.tree = Some(TreeLook { zxid: zxid(1, 2), digest: 7, sessions: Vec::new() });
+        let moment = stage.moment(2);
+        stage.oracle.read_back(moment, 2);
+        stage.settle();
+        (stage.fired().contains(&"C16"), stage.relaxed("C16"))
+    };
+    assert_eq!(read_back(true), (false, 1));
+    assert_eq!(read_back(false), (true, 0));
+}
+
+#[test]
 fn c16_fires_when_a_server_reads_back_another_state() {
     let read_back = |digest: u64, sessions: &[SessionId]| {
         let mut stage = Stage::led();

@@ -60,8 +60,8 @@ impl Database {
 
     /// Switches the bugs on that show in it.
     pub(crate) fn switch_on(&mut self, defects: &Defects) {
-        if defects.has(Defect::CloseLeavesEphemeral) {
-            Arc::make_mut(&mut self.tree).close_leaves_ephemeral = true;
+        if self.tree.defects != *defects {
+            Arc::make_mut(&mut self.tree).defects = defects.clone();
         }
         if Defect::leave_gaps(defects) {
             Arc::make_mut(&mut self.committed).may_have_gaps = true;
@@ -167,6 +167,14 @@ impl Database {
         {
             self.compare_digest(ZxidDigest { zxid: entry.header.zxid, digest });
         }
+        applied
+    }
+
+    /// The same, but the table of sessions does not notice (ZOOKEEPER-1367).
+    pub(crate) fn process_entry_beside_sessions(&mut self, entry: &TxnEntry) -> Applied {
+        let sessions = Arc::clone(&self.sessions);
+        let applied = self.process_entry(entry);
+        self.sessions = sessions;
         applied
     }
 

@@ -45,6 +45,76 @@ machine::defects! {
         SyncSkipsCommittedLog = "ZOOKEEPER-4925",
             "Txns that a learner applies while it synchronises are missing from its committed log: when it leads, its DIFFs have a hole (3.9.3).";
 
+        /// `currentEpoch` is written at UPTODATE, behind the ACK of NEWLEADER (§13 ZB-05; ZOOKEEPER-1264, 1282, 1291; fixed in 3.4.0).
+        EpochAfterUpToDate = "ZOOKEEPER-1264",
+            "A learner writes currentEpoch at UPTODATE, after it has acknowledged NEWLEADER: a quorum that dies in between does not know of the epoch (before 3.4.0).";
+        /// Txns applied during synchronisation do not reach the table of sessions (§13 ZB-07; until 3.4.2, fixed in 3.3.5, 3.4.3).
+        SyncSkipsSessions = "ZOOKEEPER-1367",
+            "Sessions that begin or end in the txns of a synchronisation do so in the tree only: when that learner leads, it kills the living (until 3.4.2).";
+        /// The log stream that is open stays open over TRUNC, at its old position (§13 ZB-08; until 3.4.3, fixed in 3.3.6, 3.4.4).
+        TruncKeepsStream = "ZOOKEEPER-1489",
+            "A log that was cut is written on where it ended before the cut: what comes there is behind a hole, and a restart does not find it (until 3.4.3).";
+        /// Replay over a fuzzy snapshot takes a missing znode for an error (§13 ZB-10; until 3.4.5, fixed in 3.4.6, 3.5.0).
+        ReplayNoNodeFatal = "ZOOKEEPER-1573",
+            "A server does not start if its log changes a znode that its snapshot lacks, because it was deleted while the snapshot was written (until 3.4.5).";
+        /// `currentEpoch.tmp` is not looked at (§13 ZB-11; ZOOKEEPER-1653, 4269; until 3.4.5, again until 3.5.9, 3.6.2, 3.7.0).
+        NoEpochTmpRecovery = "ZOOKEEPER-1653",
+            "A follower that dies between logging the txns of a new epoch and renaming currentEpoch never starts again (until 3.4.5; in part until 3.7.0).";
+        /// NEWLEADER is queued before the tree is sent, and SNAP says what the leader had when it decided (§13 ZB-16; until 3.5.4, fixed in 3.5.5, 3.6.0).
+        NewLeaderBeforeSnap = "ZOOKEEPER-3104",
+            "NEWLEADER is queued before the tree is sent: what is committed while that takes is in the tree, and comes once more behind it (until 3.5.4).";
+        /// closeSession does not list what it deletes, and a delete of what is not there leaves the parent alone (§13 ZB-19; until 3.5, fixed in 3.6.0).
+        CloseTxnWithoutPaths = "ZOOKEEPER-3145",
+            "closeSession does not say what it deletes: replayed over a fuzzy snapshot it leaves another parent than it left at first (before 3.6.0).";
+        /// A replayed create sets its parent's cversion and pzxid back (§13 ZB-20; until 3.5, fixed in 3.6.0).
+        CversionUnconditional = "ZOOKEEPER-3249",
+            "A create that is replayed over a fuzzy snapshot sets its parent's cversion and pzxid back (before 3.6.0).";
+        /// A tree received by SNAP stays in memory when its leader dies before NEWLEADER (§13 ZB-22; until 3.5.9, 3.6.2).
+        KeepDbAfterPartialSnap = "ZOOKEEPER-3642",
+            "A learner keeps in memory the tree that a leader sent it which died before NEWLEADER: the next DIFF goes on top of what its disk never had (until 3.5.9 and 3.6.2).";
+        /// What is proposed and not committed when NEWLEADER comes is forgotten (§13 ZB-25; 3.6.3 to 3.9.2).
+        ClearPendingAtNewLeader = "ZOOKEEPER-4394",
+            "A learner forgets at NEWLEADER what was proposed and is not committed yet: the COMMIT that follows finds nothing (3.6.3 to 3.9.2).";
+        /// A leader whose log cannot be written goes on in office (§13 ZB-29; until 3.4.8, fixed in 3.4.9, 3.5.3, 3.6.0).
+        SyncErrorNoStepDown = "ZOOKEEPER-2247",
+            "A leader whose log cannot be written stays in office and answers pings, though it logs nothing any more (until 3.4.8).";
+        /// The counter of zxids overflows into the epoch (§13 ZB-30; until 3.3.4, 3.4.3).
+        NoRolloverCheck = "ZOOKEEPER-1277",
+            "A leader goes on when its counter of zxids is at its end, into an epoch that is not its own (until 3.3.4 and 3.4.3).";
+        /// An empty newest log file is an error (§13 ZB-31; until 3.9.2, fixed in 3.9.3).
+        EmptyTailLogFatal = "ZOOKEEPER-2332",
+            "A server whose newest log file is empty, because it lost power right behind its creation, does not start (until 3.9.2).";
+        /// TRUNC cuts the log only, and takes the newest snapshot whatever it contains (§13 ZB-34; open in 3.9.5).
+        TruncUsesNewestSnapshot = "ZOOKEEPER-4837",
+            "A learner that is told to cut its log loads its newest snapshot afterwards, which may have what was cut (open; here fixed unless switched on).";
+        /// DIFF from the log files goes over gaps that a SNAP left (§13 ZB-35; open in 3.9.5).
+        TxnLogSyncIgnoresGaps = "ZOOKEEPER-2846",
+            "A leader sends a DIFF from its log files over the gap that its own SNAP left in them (open; learners since 3.9.4 refuse it).";
+        /// What was applied stays in memory when its log write failed (§13 ZB-36; open in 3.9.5).
+        KeepMemoryAfterLogError = "ZOOKEEPER-4882",
+            "A follower whose log failed keeps what it had applied: it logs on behind a hole, and a restart loses what comes after it (open; here fixed unless switched on).";
+        /// A learner without history gets a DIFF from wherever the committed log begins (§13 ZB-38; open in 3.9.5).
+        DiffFromZero = "ZOOKEEPER-4352",
+            "A learner without any txn is sent a DIFF, though the leader's committed log does not go back to the first (open; here fixed unless switched on).";
+        /// A replayed create counts in its parent's cversion once more (§13 ZB-42; until 3.3.3, fixed in 3.3.4, 3.4.0).
+        CversionComputedInApply = "ZOOKEEPER-1046",
+            "Servers count children's changes as they apply them, not as the leader said: after a replay over a fuzzy snapshot sequential numbers differ (until 3.3.3).";
+        /// The commit processor looks at commits before it looks at requests (§13 ZB-43; 3.5.0-alpha).
+        CommitBeforeRequest = "ZOOKEEPER-1863",
+            "A commit that comes before the commit processor has looked at its request is applied without it, and the client waits for ever (3.5.0-alpha).";
+        /// Replies to reads have the zxid of their request, which has none (§13 ZB-48; until 3.4.3, fixed in 3.3.5, 3.4.4).
+        ReplyRequestZxid = "ZOOKEEPER-1412",
+            "The reply to a read does not say how far its server was: a client that reconnects is told of changes that it has seen (until 3.4.3).";
+        /// setWatches tells wrong events (§13 ZB-49; until 3.4.5, fixed in 3.4.6, 3.5.0).
+        SetWatchesOldRules = "ZOOKEEPER-1667",
+            "A client that sets its watches anew is told NodeCreated for data watches and NodeDataChanged for exist watches (until 3.4.5).";
+        /// A read that outlives its connection leaves its watch (§13 ZB-50; until 3.4.5, fixed in 3.4.6, 3.5.0).
+        WatchOnDeadConnection = "ZOOKEEPER-1382",
+            "A read that is answered after its connection was closed leaves a watch that nothing ever removes (until 3.4.5).";
+        /// A commit may come between the decision what to send a learner and the forwarding to it (§13 ZB-02; until 3.3.2, fixed in 3.3.3, 3.4.0).
+        SyncWithoutLogLock = "ZOOKEEPER-962",
+            "A txn that is committed between the making of a DIFF and the beginning of the forwarding reaches its learner by neither (until 3.3.2).";
+
         /// The log hands its group on when it is written, before it is synced.
         AckBeforeSync = "M01", "A server acknowledges proposals that are written to its log and not synced.";
         /// `currentEpoch` first, then snapshot and txns.
@@ -80,13 +150,17 @@ impl Defect {
     /// Whether one is on whose damage is a hole in what a server has: then the server's own assertions must not be the first to
     /// notice, because the code that had the bug had none.
     pub(crate) fn leave_gaps(defects: &Defects) -> bool {
-        const THEY: [Defect; 6] = [
+        const THEY: [Defect; 10] = [
             Defect::DiffSetsLastProcessed,
             Defect::DiffWithoutTrunc,
             Defect::NoFastForward,
             Defect::SyncSkipsCommittedLog,
             Defect::NoTruncation,
             Defect::HoleInDiff,
+            Defect::TxnLogSyncIgnoresGaps,
+            Defect::DiffFromZero,
+            Defect::ClearPendingAtNewLeader,
+            Defect::SyncWithoutLogLock,
         ];
         THEY.iter().any(|&defect| defects.has(defect))
     }

@@ -319,7 +319,8 @@ impl Server {
         self.sync = SyncProcessor::new(&config, io);
         self.sync.txns = txns;
         let match_syncs = matches!(serving, Serving::Follower | Serving::Observer);
-        self.commit = CommitProcessor::new(match_syncs, config.max_read_batch_size, config.max_commit_batch_size);
+        self.commit = CommitProcessor::new(match_syncs, config.max_read_batch_size, config.max_commit_batch_size)
+            .with_defects(&config.defects);
         self.commit_scheduled = false;
         self.containers = ContainerManager::new(config.container_check_interval, now);
         self.note_reapable(stores.db, now);
@@ -598,6 +599,9 @@ impl Server {
             "every connection may expire, and nothing else"
         );
         self.watches.check_invariants();
+        for end in self.watches.ends() {
+            assert!(self.connections.contains(end), "a watch of {end} is left behind, and nothing ever removes it");
+        }
         self.commit.check();
         self.sync.check();
         self.prep.changes.check();

@@ -24,6 +24,8 @@ use bytes::Bytes;
 use jute::data::{Acl, EphemeralOwner, Stat, StatPersisted};
 use jute::{Buffer, SessionId, Version};
 
+use crate::defect::Defects;
+
 pub use acl_cache::{AclCache, AclId};
 pub use apply::OpResult;
 pub use digest::{DIGEST_VERSION, is_digested, node_digest};
@@ -53,8 +55,8 @@ pub struct DataTree {
     quotas: BTreeSet<Arc<str>>,
     acls: AclCache,
     digest: u64,
-    /// A mutant: the end of a session leaves one of its ephemerals.
-    pub(crate) close_leaves_ephemeral: bool,
+    /// Those that show in a tree.
+    pub(crate) defects: Defects,
 }
 
 /// A snapshot's znode whose parent did not come before it: the tree in it is none.
@@ -95,7 +97,7 @@ impl DataTree {
             quotas: BTreeSet::new(),
             acls: AclCache::default(),
             digest: 0,
-            close_leaves_ephemeral: false,
+            defects: Defects::default(),
         }
     }
 

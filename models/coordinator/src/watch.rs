@@ -155,6 +155,11 @@ impl WatchTable {
         }
     }
 
+    /// Whose watches there are.
+    pub fn ends(&self) -> impl Iterator<Item = EndId> + '_ {
+        self.data.by_end.keys().chain(self.child.by_end.keys()).copied()
+    }
+
     /// Whether a connection has such a watch of a path (checkWatches). In releases before 3.9 any mode answers for children and data,
     /// and a recursive watch for every path below it that has none of its own.
     #[must_use]

@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jute::election::PeerState;
 use jute::op::OpCode;
 use jute::quorum::QuorumMessage;
-use jute::{PeerEpoch, Sid};
+use jute::{PeerEpoch, Sid, Zxid};
 use machine::disk::DiskError;
 use machine::{Digest, EndId, Instant, Io, Purpose, Span, Ticket};
 
@@ -67,6 +67,15 @@ pub enum ZabWork {
     SendSnapshot {
         /// The learner's connection.
         learner: EndId,
+        /// What the leader had when it decided.
+        zxid: Zxid,
+    },
+    /// The leader's handler is forwarded to from now on: a step of its own only where that is a bug (ZOOKEEPER-962).
+    StartForwarding {
+        /// The learner's connection.
+        learner: EndId,
+        /// The learner gets everything up to here by what it was sent.
+        after: Zxid,
     },
 }
 
@@ -328,6 +337,9 @@ impl Peer {
             self.refuse(why.to_string(), io);
             return;
         }
+        if parts.config.defects.has(Defect::KeepMemoryAfterLogError) {
+            parts.forget_unwritten();
+        }
         self.has_database |= served;
         let most = parts.config.observer_election_delay;
         if std::mem::take(&mut self.observed) && most > Span::ZERO {
@@ -356,7 +368,7 @@ impl Peer {
         let State::Leading(leader) = std::mem::replace(&mut self.state, State::Down) else {
             unreachable!("only a leader steps down")
         };
-        let reload = leader.server_failed();
+        let reload = leader.server_failed() && !parts.config.defects.has(Defect::KeepMemoryAfterLogError);
         leader.shut_down(why, io);
         self.stop(reload, parts, io);
     }
@@ -372,7 +384,7 @@ impl Peer {
         };
         self.observed = learner.observes();
         learner.shut_down(why, io);
-        self.stop(learner.is_ahead_of_disk(), parts, io);
+        self.stop(learner.is_ahead_of_disk(&parts.config.defects), parts, io);
     }
 
     /// Whether an end is a learner's, or the leader's.
@@ -509,13 +521,19 @@ impl Peer {
             (ZabWork::EpochWritten { term, .. }, State::Starting { .. }) if term == self.term => {
                 self.go_on_starting(parts, io);
             }
-            (ZabWork::SendSnapshot { learner }, State::Leading(leader)) => leader.on_send_snapshot(learner, parts, io),
+            (ZabWork::SendSnapshot { learner, zxid }, State::Leading(leader)) => {
+                leader.on_send_snapshot(learner, zxid, parts, io);
+            }
+            (ZabWork::StartForwarding { learner, after }, State::Leading(leader)) => {
+                leader.on_start_forwarding(learner, after, parts, io);
+            }
             // Of an earlier role.
             (
                 ZabWork::Lead { .. }
                 | ZabWork::EpochWritten { .. }
                 | ZabWork::Persist { .. }
-                | ZabWork::SendSnapshot { .. },
+                | ZabWork::SendSnapshot { .. }
+                | ZabWork::StartForwarding { .. },
                 State::Starting { .. }
                 | State::Standalone
                 | State::Looking
@@ -652,7 +670,10 @@ impl Peer {
             &mut State::Stopping { reload } => match event {
                 ServerEvent::Closed => self.finish_stop(true, reload, parts, io),
                 // The log is not what the tree says: whatever was applied is read back from it (ZOOKEEPER-4882).
-                ServerEvent::Fatal(_) => self.state = State::Stopping { reload: true },
+                ServerEvent::Fatal(_) => {
+                    let reload = !parts.config.defects.has(Defect::KeepMemoryAfterLogError);
+                    self.state = State::Stopping { reload };
+                }
                 // Nobody is there any more to tell.
                 ServerEvent::Logged(_)
                 | ServerEvent::Applied { .. }

@@ -3,7 +3,7 @@
 use clients::kafka::KafkaClientFact;
 use clients::{ClientFact, OpKind, Outcome, WorkloadFact};
 use coordinator::Fact as ServerFact;
-use engine::{Findings, Hosts, Judges, Seen, SeenWhat, Step};
+use engine::{Fault, Findings, Hosts, Judges, Seen, SeenWhat, Step};
 use jute::SessionId;
 use jute::client::ClientPacket;
 use jute::op::ErrorCode;
@@ -93,7 +93,7 @@ impl ZkJudges {
                 oracle.read_back(moment, voter);
             }
             ServerFact::LogFailed { .. } => oracle.log_failed(voter),
-            ServerFact::RefusedToStart { .. } => oracle.refused_to_start(moment, voter),
+            ServerFact::RefusedToStart { why } => oracle.refused_to_start(moment, voter, why),
             // The role that follows says it, or a packet or the disk did.
             ServerFact::LeaderSteppedDown { .. }
             | ServerFact::LearnerDropped { .. }
@@ -113,23 +113,24 @@ impl ZkJudges {
         }
     }
 
-    fn client_stated(&mut self, moment: Moment, client: usize, fact: &ClientFact) {
+    fn client_stated(&mut self, moment: Moment, client: usize, fact: &ClientFact, findings: &mut Findings) {
         match fact {
-            ClientFact::Session(fact) => self.session_stated(moment, fact),
+            ClientFact::Session(fact) => self.session_stated(moment, fact, findings),
             ClientFact::Workload(fact) => self.workload_stated(moment, client, fact),
         }
     }
 
-    fn session_stated(&mut self, moment: Moment, fact: &ZkClientFact) {
+    fn session_stated(&mut self, moment: Moment, fact: &ZkClientFact, findings: &mut Findings) {
         match fact {
             ZkClientFact::WatchSet { session, path, watch, zxid } => {
                 if let Some(zxid) = zxid {
                     self.oracle.watch_set(moment, *session, path, map_of(*watch), *zxid);
                 }
             }
-            ZkClientFact::WatchDelivered { session, path, consumed, zxid, .. } => {
+            ZkClientFact::WatchDelivered { session, path, consumed, event, zxid } => {
                 let (maps, count) = maps_of(*consumed);
                 self.oracle.watch_delivered(moment, *session, path, &maps[..count], *zxid);
+                self.oracle.watch_told(moment, *session, path, (&maps[..count], *event), findings);
             }
             ZkClientFact::SessionExpired { session, .. } | ZkClientFact::SessionClosed { session, .. } => {
                 self.oracle.session_over(*session);
@@ -239,11 +240,13 @@ impl Judges<Node> for ZkJudges {
         match seen.what {
             SeenWhat::Stated { fact } => match (self.oracle.place(seen.host), fact) {
                 (Place::Voter(voter), Fact::Coordinator(fact)) => self.server_stated(moment, voter, fact, findings),
-                (Place::Client(client), Fact::ZkWorkload(fact)) => self.client_stated(moment, client, fact),
+                (Place::Client(client), Fact::ZkWorkload(fact)) => {
+                    self.client_stated(moment, client, fact, findings);
+                }
                 (
                     Place::Client(_),
                     Fact::Broker(broker::Fact::Zk(fact)) | Fact::KafkaClient(KafkaClientFact::Session(fact)),
-                ) => self.session_stated(moment, fact),
+                ) => self.session_stated(moment, fact, findings),
                 (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
             },
             SeenWhat::Sent { to, on, message } => self.sent(moment, to, on, message, findings),
@@ -272,8 +275,12 @@ impl Judges<Node> for ZkJudges {
             | SeenWhat::Dialled { .. }
             | SeenWhat::Opened { .. }
             | SeenWhat::Accepted { .. }
-            | SeenWhat::Refused { .. }
-            | SeenWhat::Struck { .. } => {}
+            | SeenWhat::Refused { .. } => {}
+            SeenWhat::Struck { fault, targets, .. } => {
+                if is_of_disks(fault) {
+                    self.oracle.disks_fail(targets);
+                }
+            }
         }
     }
 
@@ -367,6 +374,22 @@ impl Look for Eyes<'_> {
         let database = self.0.machine(voter).and_then(Node::as_coordinator)?.database();
         database.tree().ephemerals(session).next().map(str::to_owned)
     }
+}
+
+/// Whether a fault is one of disks, beyond a loss of power.
+const fn is_of_disks(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::DiskError { .. }
+            | Fault::DiskFull { .. }
+            | Fault::Wipe { .. }
+            | Fault::RestoreDisk { .. }
+            | Fault::BitRot { .. }
+            | Fault::BadSectors { .. }
+            | Fault::LostSync { .. }
+            | Fault::LostWrite { .. }
+            | Fault::MisdirectedWrite { .. }
+    )
 }
 
 const fn kind_of(kind: OpKind) -> OperationKind {

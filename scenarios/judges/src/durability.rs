@@ -11,7 +11,7 @@ use machine::disk::PageCache;
 
 use crate::moment::Story;
 use crate::oracle::{Look, Oracle, Todo};
-use crate::server::{EpochName, Lack, Mode, Role, Sync, epoch_in, epoch_on, renames_are_durable};
+use crate::server::{DiskPast, EpochName, Lack, Mode, Role, Sync, epoch_in, epoch_on, renames_are_durable};
 use crate::txn_log::{is_log, zxid_of};
 use crate::zab::{INHERITED, NO_FORCE_SYNC};
 use crate::{Moment, Rule};
@@ -73,6 +73,7 @@ impl Oracle {
     pub fn lost_power(&mut self, moment: Moment, voter: usize, disk: &PageCache) {
         let server = self.server_mut(voter);
         server.enter(Role::Down, moment.at);
+        server.disk = server.disk.max(DiskPast::LostPower);
         if server.read_back(disk, moment) {
             self.tally.note(TRUNCATION_UNDONE, moment);
         }

@@ -5,22 +5,77 @@ use std::sync::Arc;
 
 use engine::Findings;
 use jute::{SessionId, Zxid};
+use machine::disk::Disk;
 use machine::{HostId, Instant};
 
-use crate::oracle::Oracle;
-use crate::server::Role;
+use crate::moment::Story;
+use crate::oracle::{Look, Oracle, Todo};
+use crate::server::{DiskPast, Role};
+use crate::txn_log::{is_log, zxid_of};
 use crate::{Moment, Rule};
 
 /// Why a voter that does not run is not waited for.
 const REFUSED: &str = "a server refuses to start because it cannot trust its disk, as the real one does (zookeeper.md §9.6): it is not waited for";
 
+/// How the refusal begins of a server whose log is ahead of its `currentEpoch`.
+const EPOCH_BEHIND: &str = "currentEpoch is ";
+/// How the refusal ends of a server that takes an empty log file for damage.
+const EMPTY_LOG: &str = " ends inside its header";
+
 /// How long the notice of a change may be on its way when everything has come to rest.
 const WATCH_PATIENCE: machine::Span = machine::Span::secs(2);
 
 impl Oracle {
-    /// A server refused to start.
-    pub fn refused_to_start(&mut self, moment: Moment, voter: usize) {
+    /// A server refused to start, for this reason: its disk is looked at when the step is over.
+    pub fn refused_to_start(&mut self, moment: Moment, voter: usize, why: &str) {
         self.server_mut(voter).refused = Some(moment);
+        self.todo.push(Todo::Refused { voter, why: Arc::from(why), moment });
+    }
+
+    /// Disks fail in a way from which no server need recover.
+    pub fn disks_fail(&mut self, hosts: &[HostId]) {
+        for voter in 0..self.servers.len() {
+            if hosts.contains(&self.servers[voter].host) {
+                self.server_mut(voter).disk = DiskPast::Failed;
+            }
+        }
+    }
+
+    /// C49: nothing happened to its disk that excuses it.
+    pub(crate) fn check_refused(
+        &mut self,
+        voter: usize,
+        why: &str,
+        moment: Moment,
+        look: &impl Look,
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::NoRestartRefusal);
+        let server = &self.servers[voter];
+        let disk = look.disk(server.host);
+        let past = match server.disk {
+            DiskPast::Failed => return,
+            DiskPast::LostPower => {
+                // Of what a loss of power does, only this is known to be harmless in every release that has the fix.
+                let newest =
+                    disk.list("").into_iter().filter(|path| is_log(path)).max_by_key(|path| zxid_of(path, "log."));
+                let is_empty = newest.is_some_and(|path| disk.bytes(&path).is_some_and(|bytes| bytes.is_empty()));
+                if !(is_empty && why.ends_with(EMPTY_LOG)) {
+                    return;
+                }
+                "its newest log file is empty, as a loss of power leaves it"
+            }
+            DiskPast::Whole => {
+                let is_beside = disk.list("").iter().any(|path| path.ends_with("currentEpoch.tmp"));
+                if why.starts_with(EPOCH_BEHIND) && !is_beside {
+                    return; // It died before it wrote the epoch down: so does the real server (zookeeper.md §9.6).
+                }
+                "its disk never failed and never lost power"
+            }
+        };
+        let headline = format!("{} refuses to start: {why}; but {past}", self.voter_name(voter));
+        let story = Story::new(Rule::NoRestartRefusal, headline).kind("refused").detected(moment, why.to_owned());
+        self.broken(Rule::NoRestartRefusal, story, findings);
     }
 
     /// A client's write behind the faults succeeded.

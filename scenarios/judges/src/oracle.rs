@@ -70,6 +70,8 @@ pub(crate) enum Todo {
     Expired { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
     /// A server read its disk back.
     Recovered { voter: usize, moment: Moment },
+    /// A server refused to start.
+    Refused { voter: usize, why: Arc<str>, moment: Moment },
     /// A sync completed on a voter's disk.
     Synced { voter: usize, moment: Moment },
 }
@@ -206,6 +208,7 @@ impl Oracle {
                     self.check_expired(voter, session, timeout_ms, moment, look, findings);
                 }
                 Todo::Recovered { voter, moment } => self.check_recovered(voter, moment, look, findings),
+                Todo::Refused { voter, why, moment } => self.check_refused(voter, &why, moment, look, findings),
                 Todo::Synced { voter, moment } => self.on_synced(voter, moment, look, findings),
             }
         }

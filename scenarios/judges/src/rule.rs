@@ -118,6 +118,12 @@ rules! {
     WatchHistory = "C33", "watch-history", "invariants-and-faults.md §3.5 (C32–C34); ZK-I41, ZK-I43, ZK-I44",
         "Black box: each watch fires once, for a change after it was set, and before its session reads that change.",
         "A watch that is lost, doubled or invented misleads every recipe built on it.";
+    NoSpuriousWatch = "C34", "no-spurious-watch", "invariants-and-faults.md §2.1 C34; ZK-I43; ZOOKEEPER-1667",
+        "Black box: what a watch tells is what it waited for: a change or the end of data that was there, or the creation of what was not.",
+        "A recipe that is told of a creation does not look at data that changed, and the other way round.";
+    NoRestartRefusal = "C49", "no-restart-refusal", "invariant-map.md C49; ZK-I50; ZOOKEEPER-1573, 1653, 2332",
+        "A server that died, and whose disk did nothing but what a disk may do, starts again.",
+        "Who does not start over a crash, or takes what a crash leaves for damage, needs an operator for what should heal by itself.";
     FencingTokens = "H20", "fencing-tokens", "invariants-and-faults.md §3.15, §2.6 H20",
         "Black box: a resource written under a lock never takes a write with an older token behind one with a newer token, and a token has one holder.",
         "Mutual exclusion is what the resource sees, not what a client believes.";

@@ -162,6 +162,18 @@ pub(crate) struct Alignment {
     pub(crate) tail: Vec<Zxid>,
 }
 
+/// What happened to a server's disk so far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum DiskPast {
+    /// Nothing: its processes died at most.
+    #[default]
+    Whole,
+    /// What was not synced was lost, or torn.
+    LostPower,
+    /// It failed in a way from which no server need recover.
+    Failed,
+}
+
 /// One voter.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -191,6 +203,7 @@ pub(crate) struct Server {
     pub(crate) losses: Vec<Loss>,
     /// It refused to start, because it cannot trust its disk.
     pub(crate) refused: Option<Moment>,
+    pub(crate) disk: DiskPast,
     /// So many committed transactions and log entries were found to agree.
     aligned: (usize, usize),
 }
@@ -217,6 +230,7 @@ impl Server {
             touches: BTreeMap::new(),
             losses: Vec::new(),
             refused: None,
+            disk: DiskPast::Whole,
             aligned: (0, 0),
         }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for what it knows, and at nothing else")]
 
+mod defects;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ use jute::op::OpCode;
 use jute::{SessionId, Xid};
 
 use super::request::Request;
+use crate::defect::{Defect, Defects};
 
 /// The queues between preparation and application.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub(super) struct CommitProcessor {
     /// `committedRequests`: in the order of the leader.
     committed: VecDeque<Request>,
     turn: Turn,
+    /// What is committed is looked at before what has arrived (ZOOKEEPER-1863).
+    commits_first: bool,
 }
 
 /// Where the loop of the thread is.
@@ -62,7 +65,14 @@ impl CommitProcessor {
             waiting: BTreeMap::new(),
             committed: VecDeque::new(),
             turn: Turn::Reading { left: 0, reads: 0 },
+            commits_first: false,
         }
+    }
+
+    /// The same, with what is switched on of the bugs that show in it.
+    pub(super) fn with_defects(mut self, defects: &Defects) -> Self {
+        self.commits_first = defects.has(Defect::CommitBeforeRequest);
+        self
     }
 
     /// Whether a request must wait for the leader.
@@ -96,7 +106,7 @@ impl CommitProcessor {
     /// Whether the head of what is committed could be applied now.
     fn can_commit(&self) -> bool {
         let Some(head) = self.committed.front() else { return false };
-        if !self.belongs_to_next_write(head) {
+        if !self.belongs_to_next_write(head) || self.commits_first {
             return true;
         }
         let queue = self.waiting.get(&head.session);
@@ -104,13 +114,22 @@ impl CommitProcessor {
     }
 
     fn belongs_to_next_write(&self, head: &Request) -> bool {
+        if self.commits_first {
+            // Nobody looks further than to what waits already.
+            let first = self.waiting.get(&head.session).and_then(VecDeque::front);
+            return first.is_some_and(|first| first.cxid == head.cxid && self.needs_commit(first));
+        }
         self.writes.front() == Some(&(head.session, head.cxid))
     }
 
     /// Does one step of the loop; what it returns is to be run now, in this order.
     pub(super) fn step(&mut self) -> Vec<Request> {
         if let Turn::Reading { left: 0, .. } = self.turn {
-            self.turn = Turn::Reading { left: self.arrived.len(), reads: 0 };
+            self.turn = if self.commits_first && !self.committed.is_empty() {
+                Turn::Committing { left: 1 }
+            } else {
+                Turn::Reading { left: self.arrived.len(), reads: 0 }
+            };
         }
         match self.turn {
             Turn::Reading { left, reads } => self.step_reading(left, reads),
@@ -158,7 +177,9 @@ impl CommitProcessor {
             run.push(head);
             return run;
         }
-        self.writes.pop_front();
+        let at = self.writes.iter().position(|write| *write == (head.session, head.cxid));
+        assert!(at == Some(0) || self.commits_first, "it is the next of the local writes");
+        self.writes.remove(at.expect("every local write is noted"));
         let queue = self.waiting.get_mut(&head.session).expect("its first request is this write");
         let mut local = queue.pop_front().expect("its first request is this write");
         assert!(local.cxid == head.cxid, "the first write of {} is {}, not {}", head.session, local.cxid, head.cxid);

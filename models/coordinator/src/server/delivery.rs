@@ -41,7 +41,11 @@ impl Server {
         zxid: Option<Zxid>,
         io: &mut Io<'_, Coordinator>,
     ) {
-        let connection = self.connections.get(end).expect("watches go with their connection");
+        let Some(connection) = self.connections.get(end) else {
+            let leaks = self.config.defects.has(Defect::WatchOnDeadConnection);
+            assert!(leaks, "watches go with their connection");
+            return;
+        };
         io.state(Fact::WatchFired {
             session: connection.session,
             event: event.name(),
@@ -61,22 +65,27 @@ impl Server {
         tree: &DataTree,
         io: &mut Io<'_, Coordinator>,
     ) {
-        if !self.connections.contains(end) {
+        if !self.may_watch(end) {
             return; // Neither told nor watched: nothing would remove the watch (ZOOKEEPER-1382).
         }
         let catches_up = !self.config.defects.has(Defect::NoCatchUp);
+        let old_rules = self.config.defects.has(Defect::SetWatchesOldRules);
         let seen = request.relative_zxid;
         let missed_since = |zxid: Zxid| catches_up && zxid > seen;
         for path in &request.data_watches {
             let missed = match tree.node(path) {
                 None => Some(EventType::NodeDeleted),
+                Some(node) if old_rules && missed_since(node.stat().czxid) => Some(EventType::NodeCreated),
                 Some(node) => missed_since(node.stat().mzxid).then_some(EventType::NodeDataChanged),
             };
             self.catch_up_or_watch(end, WatchKind::Data, path, missed, io);
         }
         for path in &request.exist_watches {
             // Whatever the zxids: the client saw no node.
-            let missed = tree.node(path).map(|_| EventType::NodeCreated);
+            let missed = tree.node(path).map(|node| {
+                let is_changed = old_rules && missed_since(node.stat().mzxid);
+                if is_changed { EventType::NodeDataChanged } else { EventType::NodeCreated }
+            });
             self.catch_up_or_watch(end, WatchKind::Data, path, missed, io);
         }
         for path in &request.child_watches {
@@ -93,6 +102,11 @@ impl Server {
         for path in &request.persistent_recursive_watches {
             self.watches.add_persistent(path, end, AddWatchMode::PersistentRecursive);
         }
+    }
+
+    /// Not for a connection that is gone: nothing would remove the watch (ZOOKEEPER-1382).
+    pub(super) fn may_watch(&self, end: EndId) -> bool {
+        self.connections.contains(end) || self.config.defects.has(Defect::WatchOnDeadConnection)
     }
 
     fn catch_up_or_watch(

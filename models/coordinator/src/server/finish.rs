@@ -69,9 +69,11 @@ impl Server {
         match self.outcome(end, &request, result, stores, io) {
             Outcome::Session => self.finish_session(end, true, stores, io),
             Outcome::Reply { xid, result } => {
+                // ZOOKEEPER-1412: a read's was its request's, which has none.
+                let is_request_s = self.config.defects.has(Defect::ReplyRequestZxid) && !request.is_write();
                 let header = ReplyHeader {
                     xid,
-                    zxid: Some(stores.db.last_processed()),
+                    zxid: Some(if is_request_s { Zxid::ZERO } else { stores.db.last_processed() }),
                     err: result.as_ref().err().copied().unwrap_or(ErrorCode::Ok),
                 };
                 if self.connections.contains(end) {

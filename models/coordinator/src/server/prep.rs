@@ -18,6 +18,7 @@ use super::prep_txn::Preparation;
 use super::request::{Ask, Owner, Proposal, Request};
 use super::session_tracker::Tracking;
 use super::{Server, ServerEvent, ServerWork, Serving, Stores};
+use crate::defect::Defect;
 use crate::tree::DIGEST_VERSION;
 use crate::{Coordinator, CoordinatorMark, Database, work};
 
@@ -103,7 +104,7 @@ impl Server {
         }
         self.arrive_at_commit(request.clone(), io);
         let Some(proposal) = request.proposal.clone() else { return };
-        if proposal.zxid().counter() == u32::MAX {
+        if proposal.zxid().counter() == u32::MAX && !self.config.defects.has(Defect::NoRolloverCheck) {
             // `propose` throws XidRollover: nothing behind this request is prepared any more.
             io.reach(CoordinatorMark::ZxidRollover);
             self.prep.dead = true;
@@ -127,7 +128,11 @@ impl Server {
         }
         let refusal = request.failure.take();
         // Before anything is validated: a write that fails has its place in the order like any other.
-        self.prep.zxid = self.prep.zxid.next();
+        self.prep.zxid = if self.config.defects.has(Defect::NoRolloverCheck) {
+            Zxid::from_wire(self.prep.zxid.to_wire() + 1).expect("a zxid has 63 bits")
+        } else {
+            self.prep.zxid.next()
+        };
         let header = TxnHeader {
             session: request.session,
             cxid: request.cxid,

@@ -441,7 +441,8 @@ impl Preparation<'_> {
             self.changes.delete(zxid, path, self.db);
         }
         self.tracker.set_closing(session);
-        Txn::CloseSession(self.config.close_session_txn_enabled.then_some(CloseSessionTxn { paths }))
+        let lists = self.config.close_session_txn_enabled && !self.config.defects.has(Defect::CloseTxnWithoutPaths);
+        Txn::CloseSession(lists.then_some(CloseSessionTxn { paths }))
     }
 }
 

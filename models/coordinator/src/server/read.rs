@@ -85,7 +85,7 @@ impl Server {
             }
             ClientRequest::AddWatch(add) => {
                 // Neither node nor permission is asked for.
-                if self.connections.contains(end) {
+                if self.may_watch(end) {
                     self.watches.add_persistent(&add.path, end, add.mode);
                 }
                 Ok(Some(Response::AddWatch(ErrorResponse { err: ErrorCode::Ok })))
@@ -197,9 +197,9 @@ impl Server {
         Ok(node)
     }
 
-    /// Refused for a connection that is gone: nothing would remove the watch (ZOOKEEPER-1382).
+    /// Refused for a connection that is gone.
     fn watch(&mut self, kind: WatchKind, path: &str, end: EndId) {
-        if self.connections.contains(end) {
+        if self.may_watch(end) {
             self.watches.add(kind, path, end);
         }
     }

@@ -224,7 +224,10 @@ impl Server {
         io.state(Fact::LogFailed { why: error.to_string() });
         self.sync.dead = true;
         self.sync.syncing.clear();
-        self.events.push_back(ServerEvent::Fatal(ServerFault::Log(error)));
+        let is_leader = matches!(self.serving, Some(Serving::Leader { .. }));
+        if !(is_leader && self.config.defects.has(Defect::SyncErrorNoStepDown)) {
+            self.events.push_back(ServerEvent::Fatal(ServerFault::Log(error)));
+        }
         self.close_if_drained();
     }
 

@@ -9,6 +9,7 @@ use machine::{Io, Ticket, Vocabulary};
 
 use super::recovery::RefuseToStart;
 use crate::config::ServerConfig;
+use crate::defect::Defect;
 
 /// One of the two files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -108,6 +109,9 @@ impl Epochs {
         let accepted = or_missing(EpochFile::Accepted, found);
         if last.epoch() > current {
             let behind = RefuseToStart::CurrentEpochBehind { current, last };
+            if config.defects.has(Defect::NoEpochTmpRecovery) {
+                return Err(behind); // ZOOKEEPER-1653
+            }
             current = EpochFile::Current.read(disk, &EpochFile::Current.tmp_path(config))?.ok_or(behind)?;
             to_write.push((EpochFile::Current, current));
         }

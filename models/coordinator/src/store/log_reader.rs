@@ -16,6 +16,7 @@ use super::recovery::newest_snapshot_bytes;
 use super::txn_log::{END_OF_ENTRY, HEADER_BYTES, MAGIC};
 use crate::config::ServerConfig;
 use crate::database::follows;
+use crate::defect::Defect;
 
 /// Read ahead by this much; files are mostly padding.
 const WINDOW_BYTES: u64 = 64 * 1024;
@@ -75,6 +76,12 @@ pub enum LogError {
         /// The file that one is in.
         file: String,
     },
+    /// A txn changes a znode that is not there: an error only in old releases (ZOOKEEPER-1573).
+    #[error("the log changes a znode at {zxid} that is not there")]
+    NoNode {
+        /// The txn.
+        zxid: Zxid,
+    },
     /// The disk failed.
     #[error("cannot read the txn log: {0}")]
     Disk(#[from] DiskError),
@@ -127,6 +134,8 @@ pub struct LogReader {
     snapshots: Vec<Zxid>,
     last: Option<Zxid>,
     torn: u32,
+    /// An empty last file is an error (ZOOKEEPER-2332).
+    fails_on_empty: bool,
 }
 
 /// A file and what is known of its bytes.
@@ -169,6 +178,9 @@ impl LogReader {
     /// over and has a snapshot: a whole epoch, of which the log alone does not tell, was loaded by SNAP.
     #[must_use]
     pub fn around(disk: &dyn Disk, config: &ServerConfig, zxid: Zxid) -> Self {
+        if config.defects.has(Defect::TxnLogSyncIgnoresGaps) {
+            return Self::open(disk, config, zxid);
+        }
         Self {
             gapless_from: Some(zxid),
             first_counter: Some(config.initial_zxid.unwrap_or(0) + 1),
@@ -193,6 +205,7 @@ impl LogReader {
             snapshots: Vec::new(),
             last: None,
             torn: 0,
+            fails_on_empty: config.defects.has(Defect::EmptyTailLogFatal),
         }
     }
 
@@ -282,7 +295,7 @@ impl LogReader {
         let Some(path) = self.files.pop_front() else { return Ok(false) };
         let file = disk.open(&path)?;
         let len = disk.len(file);
-        if len == 0 && self.files.is_empty() {
+        if len == 0 && self.files.is_empty() && !self.fails_on_empty {
             disk.remove(&path)?;
             return Ok(false);
         }

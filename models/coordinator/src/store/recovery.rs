@@ -1,5 +1,7 @@
 //! From the disk to the state in memory: at boot, after a truncation, at the end of a role (zookeeper.md §9.6, §2.1).
 
+use jute::op::ErrorCode;
+use jute::txn::Txn;
 use jute::{PeerEpoch, Zxid};
 use machine::disk::{Disk, DiskError};
 use thiserror::Error;
@@ -11,6 +13,8 @@ use super::snapshot::{SnapshotImage, is_plausible};
 use super::snapshot_writer::{Durability, SnapshotWriter};
 use crate::config::ServerConfig;
 use crate::database::Database;
+use crate::defect::Defect;
+use crate::tree::OpResult;
 
 /// So many plausible snapshots are tried, the newest first.
 const SNAPSHOTS_TRIED_MAX: usize = 100;
@@ -152,11 +156,26 @@ pub fn fast_forward(disk: &mut dyn Disk, config: &ServerConfig, database: &mut D
     let mut log = LogReader::after(disk, config, database.last_processed());
     let mut replayed = 0;
     while let Some(entry) = log.next(disk)? {
-        database.process_entry(&entry.decode()?);
+        let decoded = entry.decode()?;
+        let applied = database.process_entry(&decoded);
+        if config.defects.has(Defect::ReplayNoNodeFatal) && is_missing(&decoded.txn, &applied.result) {
+            return Err(LogError::NoNode { zxid: entry.zxid });
+        }
         database.add_committed(entry.zxid, entry.bytes);
         replayed += 1;
     }
     Ok(Replay { replayed, torn_tails: log.torn_tails() })
+}
+
+/// Whether a txn that once succeeded finds no znode any more.
+fn is_missing(txn: &Txn, result: &OpResult) -> bool {
+    match (txn, result) {
+        (Txn::Error(_), _) => false,
+        (Txn::Multi(txns), OpResult::Multi(results)) => {
+            txns.iter().zip(results).any(|(txn, result)| is_missing(txn, result))
+        }
+        (_, result) => *result == OpResult::Failed(ErrorCode::NoNode),
+    }
 }
 
 /// Returns the length of the newest snapshot that looks whole, against which DIFF from disk is weighed (§3.4).

@@ -66,7 +66,9 @@ pub fn truncate(disk: &mut dyn Disk, config: &ServerConfig, zxid: Zxid) -> Resul
     if logs.is_empty() {
         return Err(TruncateError::NoLog);
     }
-    let snapshots = newer_snapshots(disk, config, zxid)?;
+    // ZOOKEEPER-4837: the snapshots stay, whatever they have.
+    let keeps_snapshots = config.defects.has(Defect::TruncUsesNewestSnapshot);
+    let snapshots = if keeps_snapshots { Vec::new() } else { newer_snapshots(disk, config, zxid)? };
     let logs = logs.into_iter().filter(|&(name, _)| name > zxid).map(|(_, path)| path);
     let newer: Vec<String> = logs.chain(snapshots).collect();
     for path in &newer {
@@ -75,7 +77,7 @@ pub fn truncate(disk: &mut dyn Disk, config: &ServerConfig, zxid: Zxid) -> Resul
     let cut = cut_log(disk, config, zxid)?;
     let recovered = restore(disk, config)?;
     let last = recovered.database.last_processed();
-    assert!(last <= zxid, "{last} is still there after truncation to {zxid}");
+    assert!(last <= zxid || keeps_snapshots, "{last} is still there after truncation to {zxid}");
     // ZOOKEEPER-1156: nobody looked where the history ended then.
     if last < zxid && !config.defects.has(Defect::TruncOneExtra) {
         return Err(TruncateError::HistoryEndsBefore { last, zxid });

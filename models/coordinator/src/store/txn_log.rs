@@ -131,6 +131,19 @@ impl TxnLog {
         Ok(())
     }
 
+    /// Writes what was appended, without a sync.
+    ///
+    /// # Errors
+    /// Of the write.
+    pub(crate) fn write_out(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        self.current.as_mut().map_or(Ok(()), |stream| stream.write(disk))
+    }
+
+    /// Whether this file is the only one that is open.
+    pub(crate) fn is_at(&self, file: Option<FileId>) -> bool {
+        self.current.as_ref().map(|stream| stream.file) == file && self.open.iter().all(|&open| Some(open) == file)
+    }
+
     /// Whether something was appended that no flush has written.
     #[must_use]
     pub fn has_unwritten(&self) -> bool {

@@ -10,6 +10,7 @@ use jute::{Buffer, SessionId, Version, Zxid};
 
 use super::node::Node;
 use super::{Change, DataTree, TreeEvent, key, name_of, parent_of, shown};
+use crate::defect::Defect;
 
 /// What came of a transaction, or of one part of a multi.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,11 +181,17 @@ impl DataTree {
             };
             self.link(path.into(), Node::new(new.data.clone(), acl, stat));
         }
+        let given = new.parent_cversion.filter(|_| !self.defects.has(Defect::CversionComputedInApply));
+        let backwards_too = self.defects.has(Defect::CversionUnconditional);
+        if exists && backwards_too {
+            // Parents were repaired for the type `create` only, which no client of today sends.
+            return OpResult::Failed(ErrorCode::NodeExists);
+        }
         self.change(parent_path, |parent| {
             let stat = parent.stat_mut();
-            let cversion = new.parent_cversion.unwrap_or_else(|| stat.cversion.next());
+            let cversion = given.unwrap_or_else(|| stat.cversion.next());
             // Never backwards: the parent may be from later than this transaction (ZOOKEEPER-3249).
-            if cversion > stat.cversion {
+            if cversion > stat.cversion || backwards_too {
                 stat.cversion = cversion;
                 stat.pzxid = header.zxid;
             }
@@ -205,6 +212,9 @@ impl DataTree {
     /// with it here. The real server leaves them without a parent, and they stay missing from the list of children.
     fn delete_node(&mut self, path: &str, zxid: Zxid, events: &mut Vec<TreeEvent>) -> OpResult {
         let Some(parent_path) = parent_of(path) else { return OpResult::Failed(ErrorCode::NoNode) };
+        if self.defects.has(Defect::CloseTxnWithoutPaths) && !self.nodes.contains_key(path) {
+            return OpResult::Failed(ErrorCode::NoNode); // Before ZOOKEEPER-3145 the parent was not looked at.
+        }
         let parent = self.change(parent_path, |parent| {
             parent.children.remove(name_of(path));
             let stat = parent.stat_mut();
@@ -274,7 +284,7 @@ impl DataTree {
         events: &mut Vec<TreeEvent>,
     ) {
         let mut owned: BTreeSet<Arc<str>> = self.ephemerals.get(&session).cloned().unwrap_or_default();
-        let left = if self.close_leaves_ephemeral { owned.pop_last() } else { None };
+        let left = if self.defects.has(Defect::CloseLeavesEphemeral) { owned.pop_last() } else { None };
         let listed = close.map_or(&[][..], |close| &close.paths);
         for path in listed.iter().filter(|path| left.as_deref() != Some(path.as_str())) {
             self.delete_node(path, zxid, events);

@@ -27,6 +27,7 @@ use machine::disk::FileId;
 use machine::{Address, EndId, Instant, Io, Purpose, Span, Ticket};
 
 use super::parts::Parts;
+use crate::defect::{Defect, Defects};
 use crate::quorum_verifier::{LearnerType, QuorumVerifier};
 use crate::server::{Committing, Proposal, ServerEvent};
 use crate::store::{EpochFile, SnapshotWriter};
@@ -92,6 +93,8 @@ enum PersistStep {
     Txns,
     /// `currentEpoch`.
     Epoch,
+    /// The server opens: only where that had to wait for `currentEpoch` (ZOOKEEPER-1264).
+    Open,
     /// Everything is durable.
     Ack,
 }
@@ -415,9 +418,12 @@ impl Learner {
     ///
     /// The real server does so only while a SNAP is under way; txns applied behind a TRUNC stay in memory (§2.1). Then the next
     /// leader's DIFF would leave a hole in the log.
-    pub(super) const fn is_ahead_of_disk(&self) -> bool {
+    pub(super) fn is_ahead_of_disk(&self, defects: &Defects) -> bool {
         match &self.phase {
-            Phase::Synchronising(sync) | Phase::Persisting { sync, .. } => sync.ahead_of_disk,
+            Phase::Synchronising(sync) | Phase::Persisting { sync, .. } => {
+                let forgives = defects.has(Defect::KeepDbAfterPartialSnap) && sync.mode == SyncMode::Snap;
+                sync.ahead_of_disk && !forgives
+            }
             Phase::ReceivingSnapshot { .. } => true,
             Phase::Dialing { .. }
             | Phase::Pausing { .. }
@@ -425,7 +431,7 @@ impl Learner {
             | Phase::Promising { .. }
             | Phase::WaitSync => false,
             // What could not be logged may be applied already (ZOOKEEPER-4882).
-            Phase::Broadcast => self.server_failed,
+            Phase::Broadcast => self.server_failed && !defects.has(Defect::KeepMemoryAfterLogError),
         }
     }
 

@@ -188,10 +188,27 @@ impl Parts<'_> {
         zxid: Zxid,
         io: &mut Io<'_, Coordinator>,
     ) -> Result<(Option<FileId>, bool), TruncateError> {
+        // ZOOKEEPER-1489: the stream stayed as it was.
+        let stream = if self.config.defects.has(Defect::TruncKeepsStream) {
+            self.log.write_out(io.disk())?;
+            Some(self.log.clone())
+        } else {
+            None
+        };
         self.log.close(io.disk())?;
         let truncation = truncate(io.disk(), self.config, zxid)?;
+        if let Some(stream) = stream.filter(|stream| truncation.cut.is_some() && stream.is_at(truncation.cut)) {
+            *self.log = stream;
+        }
         *self.db = truncation.recovered.database.with_defects(&self.config.defects);
         Ok((truncation.cut, truncation.files_removed > 0))
+    }
+
+    /// What was appended and could not be written is given up.
+    pub(super) fn forget_unwritten(&mut self) {
+        if self.log.has_unwritten() {
+            *self.log = TxnLog::new(self.config);
+        }
     }
 
     /// Brings the tree up to the log, uncommitted tail included (ZOOKEEPER-2845).

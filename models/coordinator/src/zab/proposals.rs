@@ -49,11 +49,13 @@ pub(super) struct Proposals {
     to_be_applied: VecDeque<(Zxid, Bytes)>,
     /// Syncs of learners, by the last zxid proposed when they came.
     pending_syncs: BTreeMap<Zxid, Vec<EndId>>,
+    /// Nobody looks whether the counter is at its end (ZOOKEEPER-1277).
+    rolls_over: bool,
 }
 
 impl Proposals {
     /// Of a leader whose epoch starts with this zxid.
-    pub(super) fn new(start: Zxid) -> Self {
+    pub(super) fn new(start: Zxid, defects: &Defects) -> Self {
         assert!(start.is_epoch_start(), "a leadership starts with its NEWLEADER proposal");
         Self {
             last_proposed: start,
@@ -61,11 +63,17 @@ impl Proposals {
             outstanding: BTreeMap::new(),
             to_be_applied: VecDeque::new(),
             pending_syncs: BTreeMap::new(),
+            rolls_over: defects.has(Defect::NoRolloverCheck),
         }
     }
 
     pub(super) const fn last_proposed(&self) -> Zxid {
         self.last_proposed
+    }
+
+    /// Whether it has gone on into an epoch that is not its own.
+    pub(super) const fn has_rolled_over(&self) -> bool {
+        self.rolls_over
     }
 
     pub(super) const fn last_committed(&self) -> Zxid {
@@ -82,7 +90,10 @@ impl Proposals {
 
     pub(super) fn propose(&mut self, zxid: Zxid, bytes: Bytes, closes_session: bool, quorums: Quorums) {
         assert!(zxid > self.last_proposed, "{zxid} is proposed after {}", self.last_proposed);
-        assert_eq!(zxid.epoch(), self.last_proposed.epoch(), "a leader proposes in its own epoch only");
+        assert!(
+            zxid.epoch() == self.last_proposed.epoch() || self.rolls_over,
+            "a leader proposes in its own epoch only"
+        );
         self.last_proposed = zxid;
         self.outstanding.insert(zxid, Outstanding { bytes, acks: BTreeSet::new(), quorums, closes_session });
     }
@@ -206,7 +217,7 @@ mod tests {
     fn three() -> (Proposals, Defects) {
         let config = ServerConfig::ensemble(Sid::new(1), &[HostId(0), HostId(1), HostId(2)]);
         let quorum = Arc::new(config.quorum());
-        let mut proposals = Proposals::new(z(0));
+        let mut proposals = Proposals::new(z(0), &Defects::default());
         for counter in 1..=3 {
             proposals.propose(z(counter), Bytes::new(), false, Quorums::new(&quorum, &quorum));
         }
@@ -298,7 +309,8 @@ mod tests {
             Arc::new(ServerConfig::ensemble(Sid::new(1), &hosts).quorum().with_version(version))
         };
         let quorums = Quorums::new(&quorum(3, Zxid::ZERO), &quorum(5, z(1)));
-        let (mut proposals, defects) = (Proposals::new(z(0)), Defects::default());
+        let defects = Defects::default();
+        let mut proposals = Proposals::new(z(0), &defects);
         proposals.propose(z(1), Bytes::new(), false, quorums);
         for sid in [1, 4, 5] {
             assert_eq!(syncs(proposals.ack(Sid::new(sid), z(1), &defects)), None, "one of the old servers");

@@ -55,6 +55,8 @@ pub(super) struct History<'a> {
     pub(super) force_snapshot: bool,
     /// Whether a txn of the learner's that is not in the committed log is looked for, and cut (ZOOKEEPER-1154).
     pub(super) cuts_strangers: bool,
+    /// Whether a learner without any txn gets a DIFF from wherever the committed log begins (ZOOKEEPER-4352).
+    pub(super) diffs_from_zero: bool,
     /// Whether a tail beyond the committed log is cut.
     pub(super) cuts_tails: bool,
 }
@@ -65,7 +67,15 @@ pub(super) fn plan<L>(peer: Zxid, history: History<'_>, log_files: impl FnOnce()
 where
     L: IntoIterator<Item = (Zxid, Bytes)>,
 {
-    let History { committed, committed_log, last_processed, force_snapshot, cuts_strangers, cuts_tails } = history;
+    let History {
+        committed,
+        committed_log,
+        last_processed,
+        force_snapshot,
+        cuts_strangers,
+        diffs_from_zero,
+        cuts_tails,
+    } = history;
     let (min, max) = committed.unwrap_or((last_processed, last_processed));
     let snap = SyncPlan { opening: Opening::Snap, txns: Vec::new(), forward_after: last_processed, from_disk: false };
     let agreed = |opening| SyncPlan { opening, ..snap.clone() };
@@ -81,7 +91,7 @@ where
     } else if peer > max {
         // The learner finished its synchronisation with an epoch that has no txn: nothing to cut, nothing to tell it by.
         snap
-    } else if peer >= min {
+    } else if peer >= min || diffs_from_zero && peer == Zxid::ZERO {
         let mut queue = Queue::new(peer, max, cuts_strangers);
         let forward_after = queue.take_committed(peer, None, committed_log);
         match queue.opening {
@@ -185,6 +195,7 @@ mod tests {
             last_processed: last,
             force_snapshot: false,
             cuts_strangers: true,
+            diffs_from_zero: false,
             cuts_tails: true,
         };
         plan(peer, history, || files.map(txns))
@@ -282,6 +293,7 @@ mod tests {
             last_processed: z(1, 1),
             force_snapshot: true,
             cuts_strangers: true,
+            diffs_from_zero: false,
             cuts_tails: true,
         };
         assert_eq!(plan(z(1, 1), history, || None::<Vec<_>>).opening, Opening::Snap);

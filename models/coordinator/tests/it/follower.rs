@@ -22,7 +22,7 @@ fn leader_info(number: u32) -> QuorumPacket {
     QuorumPacket::LeaderInfo { epoch: epoch(number), protocol_version: LEARNER_PROTOCOL }
 }
 
-fn proposal(zxid: Zxid) -> QuorumPacket {
+pub(crate) fn proposal(zxid: Zxid) -> QuorumPacket {
     let header = TxnHeader { session: SessionId::new(7), cxid: Xid::FIRST, zxid, time_ms: 0 };
     let txn = Txn::Create(CreateTxn {
         path: format!("/n{}", zxid.counter()),
@@ -34,22 +34,22 @@ fn proposal(zxid: Zxid) -> QuorumPacket {
     QuorumPacket::Proposal { zxid, entry: TxnEntry { header, txn, digest: None }.encode() }
 }
 
-fn commit(zxid: Zxid) -> QuorumPacket {
+pub(crate) fn commit(zxid: Zxid) -> QuorumPacket {
     QuorumPacket::Commit { zxid }
 }
 
-fn new_leader() -> QuorumPacket {
+pub(crate) fn new_leader() -> QuorumPacket {
     QuorumPacket::NewLeader { zxid: epoch(1).start(), config: bytes::Bytes::new() }
 }
 
-const ACK_NEW_LEADER: QuorumPacket = QuorumPacket::Ack { zxid: epoch_start() };
+pub(crate) const ACK_NEW_LEADER: QuorumPacket = QuorumPacket::Ack { zxid: epoch_start() };
 
 const fn epoch_start() -> Zxid {
     Zxid::new(PeerEpoch::new(1), 0)
 }
 
 /// A follower that promised epoch 1 and waits for DIFF, TRUNC or SNAP.
-fn promised(defect: Option<Defect>) -> (Bench, EndId) {
+pub(crate) fn promised(defect: Option<Defect>) -> (Bench, EndId) {
     let (mut bench, end) = Bench::following(|config| config.defects = defect.into_iter().collect());
     bench.say(end, leader_info(1));
     bench.rig.settle();

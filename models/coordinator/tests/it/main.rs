@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash_images;
+mod defects;
 mod disk_fixtures;
 #[cfg(test)]
 mod ensemble;

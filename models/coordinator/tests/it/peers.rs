@@ -1,12 +1,13 @@
 //! One server on a bench, its peers played by the test packet by packet.
 
 use coordinator::config::{ELECTION_PORT, QUORUM_PORT};
-use coordinator::{Coordinator, Fact, Message, ServerConfig};
+use coordinator::store::serialize_snapshot;
+use coordinator::{Coordinator, Database, Fact, Message, ServerConfig};
 use jute::election::{ConnectionHeader, Dialer, ElectionMessage, Notification, PeerState};
 use jute::quorum::{LEARNER_PROTOCOL, LearnerInfo, QuorumMessage, QuorumPacket};
 use jute::{ElectionRound, PeerEpoch, Sid, Zxid};
 use machine::rig::Rig;
-use machine::{Effect, EndId, HostId, Input, Span};
+use machine::{Effect, EndId, HostId, Input, Loss, Span};
 
 /// An end that only the test knows: the rig's own numbers stay far below.
 pub(crate) const PEER: EndId = EndId(900_000);
@@ -139,6 +140,18 @@ impl Bench {
 
     pub(crate) fn say(&mut self, end: EndId, packet: QuorumPacket) {
         self.feed(Input::Message { on: end, message: QuorumMessage::Packet(packet).into() });
+    }
+
+    /// The leader sends its tree.
+    pub(crate) fn stream(&mut self, end: EndId, tree: &Database) {
+        let signature = jute::to_bytes(&"BenWasHere".to_owned());
+        let stream = [&serialize_snapshot(tree, self.rig.machine().config())[..], &signature[..]].concat();
+        self.feed(Input::Message { on: end, message: QuorumMessage::Snapshot(stream.into()).into() });
+    }
+
+    /// A connection is reset.
+    pub(crate) fn lose(&mut self, end: EndId) {
+        self.feed(Input::Lost { on: end, why: Loss::Reset });
     }
 
     /// A learner connects to the leader on the bench and says who it is.

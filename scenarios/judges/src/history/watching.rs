@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine::Findings;
+use jute::op::EventType;
 use jute::{SessionId, Zxid};
 
 use super::{Operation, OperationEnd, OperationKind, OperationOutcome};
 use crate::history::Anomaly;
+use crate::moment::Story;
 use crate::oracle::Oracle;
 use crate::{Moment, Rule};
 
@@ -111,6 +114,24 @@ impl Watching {
     }
 }
 
+/// What was watched, if that kind of watch is never told such a thing: whoever saw data is told of its change or its end, whoever saw
+/// nothing of a creation.
+fn misled(consumed: &[WatchMap], event: EventType) -> Option<&'static str> {
+    let has = |map| consumed.contains(&map);
+    match event {
+        EventType::NodeCreated if has(WatchMap::Data) && !has(WatchMap::Exist) => Some("for a change of its data"),
+        EventType::NodeDataChanged if has(WatchMap::Exist) && !has(WatchMap::Data) => Some("for its creation"),
+        EventType::NodeCreated
+        | EventType::NodeDataChanged
+        | EventType::None
+        | EventType::NodeDeleted
+        | EventType::NodeChildrenChanged
+        | EventType::DataWatchRemoved
+        | EventType::ChildWatchRemoved
+        | EventType::PersistentWatchRemoved => None,
+    }
+}
+
 /// The later of two settings.
 trait Later {
     fn max_by_zxid(self, other: Set) -> Option<Set>;
@@ -140,6 +161,23 @@ impl Oracle {
         let history = Arc::make_mut(&mut self.history);
         if let Some(anomaly) = history.watching.delivered(session, path, consumed, zxid, moment) {
             history.add(anomaly);
+        }
+    }
+
+    /// C34: a client was told this by these watches; they wait for such a thing.
+    pub fn watch_told(
+        &mut self,
+        moment: Moment,
+        session: SessionId,
+        path: &str,
+        (consumed, event): (&[WatchMap], EventType),
+        findings: &mut Findings,
+    ) {
+        self.tally.check(Rule::NoSpuriousWatch);
+        if let Some(watched) = misled(consumed, event) {
+            let headline = format!("session {session} watched {path} {watched}, and was told {}", event.name());
+            let story = Story::new(Rule::NoSpuriousWatch, headline).kind("wrong-event");
+            self.broken(Rule::NoSpuriousWatch, story.detected(moment, "the event arrives"), findings);
         }
     }
 

@@ -353,3 +353,20 @@ fn h20_fires_when_two_clients_hold_one_token() {
         assert_eq!(stage.fired(), fired);
     }
 }
+
+#[test]
+fn c34_fires_when_a_watch_is_told_what_it_did_not_wait_for() {
+    let told = |map: WatchMap, event: EventType| {
+        let mut stage = Stage::led();
+        let moment = stage.moment(3);
+        let mut findings = std::mem::take(&mut stage.findings);
+        stage.oracle.watch_told(moment, SESSION, "/a", (&[map], event), &mut findings);
+        stage.findings = findings;
+        stage.fired()
+    };
+    assert_eq!(told(WatchMap::Data, EventType::NodeCreated), ["C34"]);
+    assert_eq!(told(WatchMap::Exist, EventType::NodeDataChanged), ["C34"]);
+    assert_eq!(told(WatchMap::Data, EventType::NodeDataChanged), Vec::<&str>::new());
+    assert_eq!(told(WatchMap::Data, EventType::NodeDeleted), Vec::<&str>::new());
+    assert_eq!(told(WatchMap::Exist, EventType::NodeCreated), Vec::<&str>::new());
+}

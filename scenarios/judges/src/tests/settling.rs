@@ -53,7 +53,7 @@ fn v01_fires_without_a_leader_and_with_two() {
 fn v01_does_not_wait_for_a_server_that_refuses_its_disk() {
     let mut stage = settled();
     let moment = stage.moment(2);
-    stage.oracle.refused_to_start(moment, 2);
+    stage.oracle.refused_to_start(moment, 2, "none of 1 snapshots can be loaded");
     stage.oracle.ended(moment, 2);
     let now = Instant::from_nanos(stage.event * 1_000_000);
     assert_eq!(stage.oracle.unsettled(now, |host| host != HostId(2)), None);
@@ -121,4 +121,53 @@ fn a_fork_of_the_judges_goes_its_own_way() {
     assert_eq!((stage.oracle.committed(), fork.committed()), (4, 3));
     let checks = |oracle: &Oracle| oracle.checks().iter().map(|check| check.times).sum::<u64>();
     assert!(checks(&stage.oracle) > checks(&fork));
+}
+
+/// Stops the third server, and has it refuse to start.
+fn refuses(stage: &mut Stage, why: &str) -> Vec<&'static str> {
+    let moment = stage.moment(2);
+    stage.oracle.ended(moment, 2);
+    stage.oracle.refused_to_start(moment, 2, why);
+    stage.settle();
+    stage.fired()
+}
+
+#[test]
+fn c49_fires_when_a_server_that_only_died_does_not_start() {
+    let mut stage = settled();
+    assert_eq!(refuses(&mut stage, "the log changes a znode at 0x100000002 that is not there"), ["C49"]);
+}
+
+#[test]
+fn c49_knows_the_epoch_that_stands_beside_its_file() {
+    let why = coordinator::store::RefuseToStart::CurrentEpochBehind { current: PeerEpoch::new(1), last: zxid(2, 1) };
+    let mut stage = settled();
+    assert_eq!(refuses(&mut stage, &why.to_string()), Vec::<&str>::new());
+    let mut stage = settled();
+    stage.disks[2].create("data/version-2/currentEpoch.tmp").unwrap();
+    assert_eq!(refuses(&mut stage, &why.to_string()), ["C49"]);
+}
+
+#[test]
+fn c49_takes_an_empty_log_file_for_what_a_loss_of_power_leaves_and_nothing_else() {
+    let lost_power = |content: &[u8], file: &str| {
+        let mut stage = settled();
+        let path = "data/version-2/log.500000001";
+        let log = stage.disks[2].create(path).unwrap();
+        stage.disks[2].write_at(log, 0, content).unwrap();
+        let moment = stage.moment(2);
+        let disk = stage.disks[2].clone();
+        stage.oracle.lost_power(moment, 2, &disk);
+        let why = coordinator::store::LogError::TruncatedHeader { file: file.to_owned() };
+        refuses(&mut stage, &why.to_string())
+    };
+    assert_eq!(lost_power(b"", "data/version-2/log.500000001"), ["C49"]);
+    assert_eq!(lost_power(b"ZKLG", "data/version-2/log.500000001"), Vec::<&str>::new());
+}
+
+#[test]
+fn c49_is_silent_about_disks_that_failed() {
+    let mut stage = settled();
+    stage.oracle.disks_fail(&[HostId(2)]);
+    assert_eq!(refuses(&mut stage, "CRC check failed in log.1 at 16"), Vec::<&str>::new());
 }

@@ -159,6 +159,37 @@ fn a_committed_log_with_a_hole_is_handed_on() {
 }
 
 #[test]
+fn bugs_of_synchronisation_and_recovery_are_found_and_their_twins_hold() {
+    for id in [
+        "ZOOKEEPER-962",
+        "ZOOKEEPER-1046",
+        "ZOOKEEPER-1264",
+        "ZOOKEEPER-1277",
+        "ZOOKEEPER-1367",
+        "ZOOKEEPER-1489",
+        "ZOOKEEPER-1573",
+        "ZOOKEEPER-1653",
+        "ZOOKEEPER-2846",
+        "ZOOKEEPER-3104",
+        "ZOOKEEPER-3145",
+        "ZOOKEEPER-3642",
+        "ZOOKEEPER-4352",
+        "ZOOKEEPER-4394",
+        "ZOOKEEPER-4837",
+        "ZOOKEEPER-4882",
+    ] {
+        scores(id);
+    }
+}
+
+#[test]
+fn bugs_of_the_pipeline_and_of_watches_are_found_and_their_twins_hold() {
+    for id in ["ZOOKEEPER-1382", "ZOOKEEPER-1412", "ZOOKEEPER-1667", "ZOOKEEPER-1863", "ZOOKEEPER-2247"] {
+        scores(id);
+    }
+}
+
+#[test]
 fn a_follower_that_joins_too_early_is_caught() {
     scores("KAFKA-7128");
 }

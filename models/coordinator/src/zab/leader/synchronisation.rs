@@ -1,8 +1,8 @@
 //! `syncFollower` and what follows it: the learner's history becomes a prefix of the leader's (zookeeper.md §3.4).
 
 use bytes::Bytes;
-use jute::Zxid;
 use jute::quorum::{QuorumMessage, QuorumPacket};
+use jute::{PeerEpoch, Zxid};
 use machine::{EndId, Io};
 
 use super::{Leader, Unfit};
@@ -54,8 +54,11 @@ impl Leader {
                 zxid: parts.db.last_processed(),
             });
             start_forwarding(handler, proposals, plan.forward_after, io);
+            if parts.config.defects.has(Defect::NewLeaderBeforeSnap) {
+                handler.queue(new_leader(self.epoch, parts), io);
+            }
             handler.enter(Phase::SendSnapshot, io.now());
-            io.defer(learner(sid), ZabWork::SendSnapshot { learner: end });
+            io.defer(learner(sid), ZabWork::SendSnapshot { learner: end, zxid: parts.db.last_processed() });
             return;
         };
         io.state(Fact::SyncDecided {
@@ -80,6 +83,11 @@ impl Leader {
             handler.queue(QuorumPacket::Proposal { zxid, entry }, io);
             handler.queue(QuorumPacket::Commit { zxid }, io);
         }
+        if parts.config.defects.has(Defect::SyncWithoutLogLock) {
+            handler.enter(Phase::SendSnapshot, io.now());
+            io.defer(learner(sid), ZabWork::StartForwarding { learner: end, after: plan.forward_after });
+            return;
+        }
         start_forwarding(handler, proposals, plan.forward_after, io);
         self.send_new_leader(end, parts, io);
     }
@@ -94,14 +102,34 @@ impl Leader {
         observes && self.learners.values().filter(|handler| handler.syncing == Some(syncing)).count() >= most
     }
 
+    /// ZOOKEEPER-962: whatever was committed and applied since the decision is not sent.
+    pub(in crate::zab) fn on_start_forwarding(
+        &mut self,
+        end: EndId,
+        after: Zxid,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
+        let Some(handler) = self.learners.get_mut(&end) else { return };
+        start_forwarding(handler, self.proposals.as_mut().expect("the epoch is settled"), after, io);
+        self.send_new_leader(end, parts, io);
+    }
+
     /// The tree as it is now goes out before anything queued; then NEWLEADER goes behind it, and the sender starts.
     ///
     /// Simplified: the stream is serialised in one step, so it is never fuzzy; the leader may still have gone on since it
     /// decided for SNAP.
-    pub(in crate::zab) fn on_send_snapshot(&mut self, end: EndId, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
+    pub(in crate::zab) fn on_send_snapshot(
+        &mut self,
+        end: EndId,
+        decided_at: Zxid,
+        parts: &mut Parts<'_>,
+        io: &mut Io<'_, Coordinator>,
+    ) {
         let Some(handler) = self.learners.get(&end) else { return }; // It left meanwhile.
         assert_eq!(handler.phase(), Phase::SendSnapshot, "a snapshot is sent once");
-        let zxid = parts.db.last_processed();
+        let is_late = parts.config.defects.has(Defect::NewLeaderBeforeSnap);
+        let zxid = if is_late { decided_at } else { parts.db.last_processed() };
         handler.write_now(QuorumMessage::Packet(QuorumPacket::Snap { zxid }), io);
         handler.write_now(QuorumMessage::Snapshot(parts.serialise_snapshot()), io);
         self.send_new_leader(end, parts, io);
@@ -109,11 +137,20 @@ impl Leader {
 
     pub(super) fn send_new_leader(&mut self, end: EndId, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
         let handler = self.learners.get_mut(&end).expect("the learner is still there");
-        let config = Bytes::from(parts.membership.last_seen().text(parts.config));
-        handler.queue(QuorumPacket::NewLeader { zxid: self.epoch.start(), config }, io);
+        let is_queued = handler.phase() == Phase::SendSnapshot && parts.config.defects.has(Defect::NewLeaderBeforeSnap);
+        if !is_queued {
+            handler.queue(new_leader(self.epoch, parts), io);
+        }
         handler.start_sender(io);
         handler.enter(Phase::WaitNewLeaderAck, io.now());
         self.read_inbox(end, parts, io);
+    }
+}
+
+fn new_leader(epoch: PeerEpoch, parts: &Parts<'_>) -> QuorumPacket {
+    QuorumPacket::NewLeader {
+        zxid: epoch.start(),
+        config: Bytes::from(parts.membership.last_seen().text(parts.config)),
     }
 }
 
@@ -132,6 +169,7 @@ fn plan_for(last_logged: Option<Zxid>, parts: &mut Parts<'_>, io: &mut Io<'_, Co
         last_processed,
         force_snapshot: parts.config.force_snapshot_sync,
         cuts_strangers: !parts.config.defects.has(Defect::DiffWithoutTrunc),
+        diffs_from_zero: parts.config.defects.has(Defect::DiffFromZero),
         cuts_tails: !parts.config.defects.has(Defect::NoTruncation),
     };
     sync_plan::plan(peer, history, || parts.log_files_from(peer, io))

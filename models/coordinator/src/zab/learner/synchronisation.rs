@@ -236,12 +236,20 @@ impl Learner {
         } else {
             steps.extend([PersistStep::Txns, PersistStep::Epoch]);
         }
+        if defects.has(Defect::EpochAfterUpToDate) {
+            steps.retain(|&step| step != PersistStep::Epoch);
+        }
         if defects.has(Defect::EpochFileFirst) {
             steps.retain(|&step| step != PersistStep::Epoch);
             steps.push_front(PersistStep::Epoch);
         }
         steps.push_back(PersistStep::Ack);
-        self.phase = Phase::Persisting { sync: sync.clone(), steps, tickets: BTreeSet::new(), snapshot: None };
+        let mut sync = sync.clone();
+        if defects.has(Defect::ClearPendingAtNewLeader) {
+            // ZOOKEEPER-4394: what is not committed by now is forgotten.
+            sync.not_logged.retain(|proposal| sync.committed.contains(&proposal.zxid()));
+        }
+        self.phase = Phase::Persisting { sync, steps, tickets: BTreeSet::new(), snapshot: None };
         self.defer_persist(io);
         Ok(())
     }
@@ -330,6 +338,10 @@ impl Learner {
                 self.persist_held = true;
                 Ok(())
             }
+            PersistStep::Open => {
+                let sync = sync.clone();
+                self.open_server(sync, parts, io)
+            }
             PersistStep::Ack => {
                 assert!(steps.is_empty(), "the ACK is the last step");
                 let epoch = self.epoch.expect("LEADERINFO came before");
@@ -377,19 +389,30 @@ impl Learner {
         Ok(())
     }
 
-    /// UPTODATE: the server opens, and what was proposed since the synchronisation began goes its usual way.
+    /// UPTODATE: the server opens.
     pub(super) fn on_up_to_date(&mut self, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) -> Result<(), Left> {
-        let epoch = self.epoch.expect("LEADERINFO came before");
         let Phase::Synchronising(sync) = &mut self.phase else { unreachable!("it synchronises") };
         if !sync.acked {
             return Err(Left::Leader("UPTODATE before NEWLEADER"));
         }
         let sync = sync.clone();
-        if let Some(new) = sync.new_leader_config
+        if let Some(new) = sync.new_leader_config.clone()
             && parts.process_reconfig(*new, None, io)
         {
             return Err(Left::Leader(RECONFIGURED));
         }
+        if parts.config.defects.has(Defect::EpochAfterUpToDate) {
+            let steps = VecDeque::from([PersistStep::Epoch, PersistStep::Open]);
+            self.phase = Phase::Persisting { sync, steps, tickets: BTreeSet::new(), snapshot: None };
+            self.defer_persist(io);
+            return Ok(());
+        }
+        self.open_server(sync, parts, io)
+    }
+
+    /// The server opens, and what was proposed since the synchronisation began goes its usual way.
+    fn open_server(&mut self, sync: Sync, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) -> Result<(), Left> {
+        let epoch = self.epoch.expect("LEADERINFO came before");
         self.write(QuorumPacket::Ack { zxid: epoch.start() }, io);
         parts.open_server(if self.observes { Serving::Observer } else { Serving::Follower }, io);
         if let Some(election) = parts.election.as_mut() {
@@ -412,7 +435,7 @@ impl Learner {
         for zxid in sync.committed {
             commit(zxid, parts, io)?;
         }
-        Ok(())
+        self.read_inbox(parts, io)
     }
 }
 
@@ -435,7 +458,11 @@ fn refuse_gap(proposal: &Proposal, parts: &Parts<'_>) -> Result<(), Left> {
 /// Also behind SNAP and TRUNC it goes to the committed log: a hole there is sent on to the next learner (ZOOKEEPER-4925).
 fn apply(proposal: &Proposal, parts: &mut Parts<'_>, io: &mut Io<'_, Coordinator>) {
     let zxid = proposal.zxid();
-    let _ = parts.db.process_entry(&proposal.entry);
+    let _ = if parts.config.defects.has(Defect::SyncSkipsSessions) {
+        parts.db.process_entry_beside_sessions(&proposal.entry)
+    } else {
+        parts.db.process_entry(&proposal.entry)
+    };
     if !parts.config.defects.has(Defect::SyncSkipsCommittedLog) {
         parts.db.add_committed(zxid, proposal.bytes.clone());
     }

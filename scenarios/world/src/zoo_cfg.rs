@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_valid_key_that_is_not_modelled_is_said_to_be_so() {
-        let cfg = ZooCfg::parse("zoo.cfg", "autopurge.purgeInterval=24\n").expect("valid");
+        let cfg = ZooCfg::parse("zoo.cfg", "observerMasterPort=2191\n").expect("valid");
         assert_eq!(cfg.properties.unmodelled.len(), 1);
         assert!(cfg.properties.unknown.is_empty());
     }

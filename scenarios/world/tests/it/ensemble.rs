@@ -118,3 +118,34 @@ fn an_ensemble_that_loses_power_as_a_whole_comes_back_with_everything_acknowledg
         }
     }
 }
+
+#[test]
+fn observers_come_last_and_change_nothing_for_the_others() {
+    let draw = |observers: u8| {
+        let mut scenario = scenario("");
+        scenario.cluster.observers = observers;
+        Setup::draw(&scenario, &Files::default(), 3).unwrap()
+    };
+    let (without, with) = (draw(0), draw(2));
+    let before = without.topology.names();
+    let names = with.topology.names();
+    assert_eq!(names, [&before[..], &["zk4".to_owned(), "zk5".to_owned()]].concat());
+    assert_eq!(without.topology.servers, with.topology.servers);
+    assert_eq!(with.hosts.len(), names.len());
+    let voters = with.topology.config.quorum();
+    assert_eq!((voters.voters().len(), voters.members().len()), (3, 5));
+}
+
+#[test]
+fn observers_serve_beside_the_voters() {
+    let mut scenario = scenario("");
+    scenario.cluster.observers = 2;
+    let setup = Setup::draw(&scenario, &Files::default(), 3).unwrap();
+    let observers: Vec<_> = setup.topology.observers.iter().map(|observer| observer.host).collect();
+    let options = Options { record: true, ..Options::default() };
+    let mut world = World::new(3, (), setup.hosts, &setup.network, setup.schedule, options);
+    world.run_until(machine::Instant::ZERO + Span::secs(10));
+    let roles = facts(&world, "role-changed");
+    let observing = roles.iter().filter(|fields| fields.iter().any(|(_, value)| value == "observing")).count();
+    assert_eq!(observing, observers.len(), "{roles:?}");
+}

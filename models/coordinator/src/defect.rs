@@ -66,9 +66,6 @@ machine::defects! {
         /// closeSession does not list what it deletes, and a delete of what is not there leaves the parent alone (§13 ZB-19; until 3.5, fixed in 3.6.0).
         CloseTxnWithoutPaths = "ZOOKEEPER-3145",
             "closeSession does not say what it deletes: replayed over a fuzzy snapshot it leaves another parent than it left at first (before 3.6.0).";
-        /// A replayed create sets its parent's cversion and pzxid back (§13 ZB-20; until 3.5, fixed in 3.6.0).
-        CversionUnconditional = "ZOOKEEPER-3249",
-            "A create that is replayed over a fuzzy snapshot sets its parent's cversion and pzxid back (before 3.6.0).";
         /// A tree received by SNAP stays in memory when its leader dies before NEWLEADER (§13 ZB-22; until 3.5.9, 3.6.2).
         KeepDbAfterPartialSnap = "ZOOKEEPER-3642",
             "A learner keeps in memory the tree that a leader sent it which died before NEWLEADER: the next DIFF goes on top of what its disk never had (until 3.5.9 and 3.6.2).";

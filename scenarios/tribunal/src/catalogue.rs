@@ -64,7 +64,6 @@ entries! {
         "zookeeper-2872",
         "zookeeper-3104",
         "zookeeper-3145",
-        "zookeeper-3249",
         "zookeeper-3642",
         "zookeeper-3911",
         "zookeeper-4352",

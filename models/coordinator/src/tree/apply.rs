@@ -182,16 +182,11 @@ impl DataTree {
             self.link(path.into(), Node::new(new.data.clone(), acl, stat));
         }
         let given = new.parent_cversion.filter(|_| !self.defects.has(Defect::CversionComputedInApply));
-        let backwards_too = self.defects.has(Defect::CversionUnconditional);
-        if exists && backwards_too {
-            // Parents were repaired for the type `create` only, which no client of today sends.
-            return OpResult::Failed(ErrorCode::NodeExists);
-        }
         self.change(parent_path, |parent| {
             let stat = parent.stat_mut();
             let cversion = given.unwrap_or_else(|| stat.cversion.next());
             // Never backwards: the parent may be from later than this transaction (ZOOKEEPER-3249).
-            if cversion > stat.cversion || backwards_too {
+            if cversion > stat.cversion {
                 stat.cversion = cversion;
                 stat.pzxid = header.zxid;
             }

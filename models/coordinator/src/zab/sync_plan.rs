@@ -285,6 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn zookeeper_4352_sends_a_diff_without_its_beginning() {
+        let opening = |diffs_from_zero| {
+            let committed = [z(1, 5), z(1, 6)];
+            let history = History {
+                committed: Some((z(1, 5), z(1, 6))),
+                committed_log: &mut txns(&committed).into_iter(),
+                last_processed: z(1, 6),
+                force_snapshot: false,
+                cuts_strangers: true,
+                diffs_from_zero,
+                cuts_tails: true,
+            };
+            plan(Zxid::ZERO, history, || None::<Vec<_>>).opening
+        };
+        assert_eq!(opening(false), Opening::Snap);
+        assert_eq!(opening(true), Opening::Diff(z(1, 6)));
+    }
+
+    #[test]
     fn forced_snapshots_are_sent_even_to_equals() {
         let mut log = txns(&[z(1, 1)]).into_iter();
         let history = History {

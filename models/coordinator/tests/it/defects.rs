@@ -3,13 +3,13 @@
 use coordinator::store::{
     Durability, LogError, LogReader, RefuseToStart, SnapshotWriter, TxnLog, log_path, recover, truncate,
 };
-use coordinator::{Database, Defect, Role, ServerConfig};
+use coordinator::{Database, Defect, Fact, Role, ServerConfig};
 use jute::data::Acl;
 use jute::quorum::QuorumPacket;
 use jute::txn::{CloseSessionTxn, CreateSessionTxn, CreateTxn, DeleteTxn, Txn, TxnEntry, TxnHeader};
 use jute::{Buffer, PeerEpoch, SessionId, Sid, Version, Xid, Zxid};
-use machine::HostId;
-use machine::disk::{Disk, Metadata, PageCache};
+use machine::disk::{Disk, DiskError, Metadata, PageCache};
+use machine::{HostId, Input};
 
 use crate::follower::{ACK_NEW_LEADER, commit, new_leader, promised, proposal};
 
@@ -138,14 +138,6 @@ fn late_parent(defect: Option<Defect>, txns: &[TxnEntry]) -> (u64, u64) {
 }
 
 #[test]
-fn zookeeper_3249_sets_a_parent_back() {
-    let (live, replayed) = late_parent(None, &made_and_gone());
-    assert_eq!(live, replayed);
-    let (live, replayed) = late_parent(Some(Defect::CversionUnconditional), &made_and_gone());
-    assert_ne!(live, replayed);
-}
-
-#[test]
 fn zookeeper_3145_leaves_the_parent_as_it_was_before_the_session_ended() {
     let ends = |close: Option<CloseSessionTxn>| {
         vec![
@@ -217,6 +209,30 @@ fn zookeeper_2846_reads_on_over_a_gap() {
     };
     assert!(!read(None));
     assert!(read(Some(Defect::TxnLogSyncIgnoresGaps)));
+}
+
+#[test]
+fn zookeeper_4882_does_not_read_back_what_its_log_has() {
+    for (defect, reads) in [(None, true), (Some(Defect::KeepMemoryAfterLogError), false)] {
+        let (mut bench, end) = promised(defect);
+        bench.say(end, QuorumPacket::Diff { zxid: Zxid::ZERO });
+        bench.say(end, new_leader());
+        bench.rig.settle();
+        bench.say(end, QuorumPacket::UpToDate);
+        bench.rig.settle();
+        bench.say(end, proposal(z(1)));
+        bench.turns();
+        let ticket = *bench.rig.pending_syncs().last().unwrap();
+        bench.say(end, commit(z(1)));
+        bench.turns();
+        assert!(bench.rig.disk.fail_sync(ticket));
+        let _ = bench.effects();
+        bench.feed(Input::Durable { ticket, result: Err(DiskError::Io) });
+        bench.say(end, QuorumPacket::Ping { zxid: z(1) });
+        bench.turns();
+        assert_eq!(bench.role(), Role::Looking);
+        assert_eq!(bench.facts().iter().any(|fact| matches!(fact, Fact::Recovered { .. })), reads, "{defect:?}");
+    }
 }
 
 #[test]

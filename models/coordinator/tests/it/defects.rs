@@ -1,5 +1,7 @@
 //! Historical bugs that show on the disk and between a leader and a learner, switched on and off.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use coordinator::store::{
     Durability, LogError, LogReader, RefuseToStart, SnapshotWriter, TxnLog, log_path, recover, truncate,
 };

@@ -136,7 +136,7 @@ impl InspectArguments {
 
 fn write_extracts(directory: &Path, extracts: &[Extract]) -> Result<(), Failure> {
     let at = |path: &Path, error: &std::io::Error| {
-        let bad = BadInput::new(&format!("--extract {}", path.display()), None, &format!("cannot be written: {error}"));
+        let bad = BadInput::new(&format!("--extract {}", path.display()), None, format!("cannot be written: {error}"));
         Failure::from(bad.hint("name a directory that does not exist yet, on a disk with room"))
     };
     std::fs::create_dir(directory).map_err(|error| at(directory, &error))?;

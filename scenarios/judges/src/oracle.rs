@@ -243,6 +243,8 @@ impl Oracle {
 
     /// A server has read its disk back: its tree is looked at when the step is over.
     pub fn read_back(&mut self, moment: Moment, voter: usize) {
+        // It started: nothing refused it (C49).
+        self.tally.check(Rule::NoRestartRefusal);
         self.todo.push(Todo::Recovered { voter, moment });
     }
 

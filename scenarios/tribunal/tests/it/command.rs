@@ -144,7 +144,7 @@ fn a_real_zoo_cfg_configures_the_servers_and_its_oddities_are_said() {
     let directory = directory("zoo");
     let path = directory.join("zoo.cfg");
     let file = path.display().to_string();
-    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nautopurge.purgeInterval=1\n")
+    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nadmin.serverPort=8080\n")
         .unwrap();
     let arguments = ["run", "steady", "--set", "duration=3s", "--zoo-cfg", &file];
     let output = tribunal(&arguments);
@@ -152,7 +152,7 @@ fn a_real_zoo_cfg_configures_the_servers_and_its_oddities_are_said() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(flat.contains("clientPrt: unknown; did you mean `clientPort`?"), "{text}");
-    assert!(flat.contains("autopurge.purgeInterval: valid, not modelled"), "{text}");
+    assert!(flat.contains("admin.serverPort: valid, not modelled"), "{text}");
     let strict = [&arguments[..], &["--strict-config"]].concat();
     check_refused(&strict, &["zoo.cfg:4:", "clientPrt"]);
     assert_eq!(tribunal(&["check", &file]).status.code(), Some(0));

@@ -10,44 +10,6 @@ use super::request::Request;
 use super::{Server, ServerEvent, Serving, Stores};
 use crate::Coordinator;
 
-/// Whether a read-only server refuses an operation.
-fn needs_a_leader(request: &Request) -> bool {
-    match request.op() {
-        OpCode::Sync
-        | OpCode::Create
-        | OpCode::Create2
-        | OpCode::CreateTtl
-        | OpCode::CreateContainer
-        | OpCode::Delete
-        | OpCode::DeleteContainer
-        | OpCode::SetData
-        | OpCode::Reconfig
-        | OpCode::SetAcl
-        | OpCode::Multi
-        | OpCode::Check => true,
-        OpCode::CreateSession | OpCode::CloseSession => !request.is_local,
-        OpCode::Notification
-        | OpCode::Exists
-        | OpCode::GetData
-        | OpCode::GetAcl
-        | OpCode::GetChildren
-        | OpCode::Ping
-        | OpCode::GetChildren2
-        | OpCode::CheckWatches
-        | OpCode::RemoveWatches
-        | OpCode::MultiRead
-        | OpCode::Auth
-        | OpCode::SetWatches
-        | OpCode::Sasl
-        | OpCode::GetEphemerals
-        | OpCode::GetAllChildrenNumber
-        | OpCode::SetWatches2
-        | OpCode::AddWatch
-        | OpCode::WhoAmI
-        | OpCode::Error => false,
-    }
-}
-
 impl Server {
     /// Whether it serves without an ensemble.
     #[must_use]
@@ -62,7 +24,7 @@ impl Server {
         stores: &mut Stores<'_>,
         io: &mut Io<'_, Coordinator>,
     ) {
-        if needs_a_leader(&request) {
+        if request.is_write() || request.op() == OpCode::Sync {
             request.failure = Some(ErrorCode::NotReadOnly);
         }
         self.finish(request, stores, io);

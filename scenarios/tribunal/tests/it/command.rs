@@ -144,8 +144,7 @@ fn a_real_zoo_cfg_configures_the_servers_and_its_oddities_are_said() {
     let directory = directory("zoo");
     let path = directory.join("zoo.cfg");
     let file = path.display().to_string();
-    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nadmin.serverPort=8080\n")
-        .unwrap();
+    std::fs::write(&path, "tickTime=400\ninitLimit=10\nsyncLimit=5\nclientPrt=2181\nadmin.serverPort=8080\n").unwrap();
     let arguments = ["run", "steady", "--set", "duration=3s", "--zoo-cfg", &file];
     let output = tribunal(&arguments);
     let text = String::from_utf8(output.stdout).unwrap();

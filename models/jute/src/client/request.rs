@@ -302,9 +302,7 @@ const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 fn refusal_of_null(op: OpCode, is_first_field: bool) -> ErrorCode {
     let has_acl =
         [OpCode::Create, OpCode::Create2, OpCode::CreateContainer, OpCode::CreateTtl, OpCode::SetAcl].contains(&op);
-    if op == OpCode::Auth {
-        ErrorCode::AuthFailed
-    } else if is_first_field && [OpCode::SetData, OpCode::SetAcl].contains(&op) {
+    if is_first_field && [OpCode::SetData, OpCode::SetAcl].contains(&op) {
         ErrorCode::BadArguments
     } else if !is_first_field && has_acl {
         ErrorCode::InvalidAcl

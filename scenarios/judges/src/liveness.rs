@@ -17,6 +17,9 @@ use crate::{Moment, Rule};
 /// Why a voter that does not run is not waited for.
 const REFUSED: &str = "a server refuses to start because it cannot trust its disk, as the real one does (zookeeper.md §9.6): it is not waited for";
 
+/// Why a voter that does not follow is not waited for.
+const AHEAD: &str = "a server promised an epoch whose leader was never established, above that of the present leader: it refuses this one for as long as it leads (known hole, zookeeper.md §3.3)";
+
 /// How the refusal begins of a server whose log is ahead of its `currentEpoch`.
 const EPOCH_BEHIND: &str = "currentEpoch is ";
 /// How the refusal ends of a server that takes an empty log file for damage.
@@ -124,6 +127,10 @@ impl Oracle {
             if let Some(moment) = self.servers[voter].refused.filter(|_| self.servers[voter].role == Role::Down) {
                 self.tally.note(REFUSED, moment);
             }
+            if let Some(moment) = self.is_ahead_of_leader(voter) {
+                self.tally.relax(Rule::LeaderAndSynced, AHEAD);
+                self.tally.note(AHEAD, moment);
+            }
         }
         None
     }
@@ -150,7 +157,7 @@ impl Oracle {
                 }
                 return Some(format!("{} does not run", self.voter_name(voter)));
             }
-            if voter != leader && server.follows != Some(host) {
+            if voter != leader && server.follows != Some(host) && self.is_ahead_of_leader(voter).is_none() {
                 return Some(format!(
                     "{} is not in step with {}, the leader",
                     self.voter_name(voter),
@@ -159,6 +166,14 @@ impl Oracle {
             }
         }
         None
+    }
+
+    /// A voter that follows nobody has accepted an epoch above the one that is led: since when.
+    fn is_ahead_of_leader(&self, voter: usize) -> Option<Moment> {
+        let led = self.servers.iter().filter_map(|server| server.leads).max()?;
+        let server = &self.servers[voter];
+        let (accepted, since) = server.accepted.value?;
+        (server.leads.is_none() && server.follows.is_none() && accepted > led.value()).then_some(since)
     }
 
     fn without_probe(&self) -> Option<String> {

@@ -92,7 +92,7 @@ pub struct Oracle {
     pub(crate) leaders: BTreeMap<PeerEpoch, Moment>,
     /// The tree a snapshot on its way holds, by sender and receiver.
     pub(crate) in_flight: BTreeMap<(HostId, HostId), Memory>,
-    /// Voters that acknowledged NEWLEADER of the last epochs.
+    /// Voters that acknowledged NEWLEADER of the epochs whose leader is not established: it may be paused for long.
     pub(crate) new_leader_acks: BTreeMap<PeerEpoch, u32>,
     /// Clients whose write behind the faults succeeded.
     pub(crate) probed: u64,

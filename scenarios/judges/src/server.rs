@@ -158,6 +158,8 @@ pub(crate) struct Alignment {
     pub(crate) contains: usize,
     /// A transaction that is not committed stands before one that is.
     pub(crate) foreign: Option<Zxid>,
+    /// A transaction that is not committed, and that a later one which is would have to overwrite.
+    pub(crate) stray: Option<Zxid>,
     /// What stands behind all that is committed.
     pub(crate) tail: Vec<Zxid>,
 }
@@ -438,7 +440,7 @@ impl Server {
         let last = at.checked_sub(1).and_then(|last| canon.get(last)).map_or(Zxid::ZERO, |it| it.zxid);
         let in_tree = newest.iter().copied().filter(|&zxid| zxid > last);
         let behind = log.map(|logged| logged.zxid).filter(|&zxid| !is_anchored(zxid));
-        Alignment { contains: at, foreign, tail: in_tree.chain(behind).collect() }
+        Alignment { contains: at, foreign, stray, tail: in_tree.chain(behind).collect() }
     }
 
     /// The disk as the process finds it decides what is in its tree.

@@ -75,8 +75,12 @@ impl Oracle {
             }
         }
         self.note_other_leaders(voter, epoch, findings);
-        self.take_over(moment, voter, epoch, findings);
-        let contains = self.canon.len();
+        let contains = if self.canon.epoch() > epoch {
+            self.follow_late(moment, voter, epoch, findings)
+        } else {
+            self.take_over(moment, voter, epoch, findings);
+            self.canon.len()
+        };
         let server = self.server_mut(voter);
         server.leads = Some(epoch);
         server.memory = Memory { contains, beyond: Vec::new() };
@@ -126,6 +130,23 @@ impl Oracle {
         }
         Arc::make_mut(&mut self.canon).seal(epoch);
         self.untold = self.untold.max(self.servers[voter].misread);
+    }
+
+    /// A leader reads the last acknowledgement of NEWLEADER when a later epoch has its leader already: its process was paused. It
+    /// leads nobody, and its history is where that of the later one begins: all of the epochs before its own, and nothing else.
+    ///
+    /// Returns how many of the committed transactions it has.
+    fn follow_late(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) -> usize {
+        self.tally.check(Rule::PrimaryIntegrity);
+        let canon = Arc::clone(&self.canon);
+        let Alignment { contains, stray, tail, .. } = self.server_mut(voter).align(&canon);
+        if canon.get(contains).is_some_and(|missing| missing.zxid.epoch() < epoch) {
+            self.lost(moment, voter, epoch, contains, findings);
+        }
+        for zxid in stray.into_iter().chain(tail) {
+            self.committed_by(moment, voter, zxid, findings);
+        }
+        contains
     }
 
     /// A leader lacks committed transactions, from this place on.
@@ -461,7 +482,6 @@ impl Oracle {
         self.note_longer_logs(voter, findings);
         self.tally.check(Rule::QuorumDurable);
         let acks = self.new_leader_acks.remove(&epoch).unwrap_or(0) | 1 << voter;
-        self.new_leader_acks.retain(|&other, _| other > epoch);
         if acks.count_ones() as usize >= self.roster.ensemble.quorum() {
             return;
         }

@@ -203,6 +203,37 @@ fn c08_fires_when_a_deposed_leader_commits_what_its_successor_lacks() {
 }
 
 #[test]
+fn a_leader_that_was_paused_may_be_established_behind_its_successor() {
+    let run = |its: u32| {
+        let mut stage = Stage::led();
+        let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
+        for voter in 0..3 {
+            if voter != 2 || its > 3 {
+                stage.log_and_sync(voter, &entry);
+            }
+        }
+        stage.say_committed(0, zxid(1, 3));
+        if its > 4 {
+            stage.log_and_sync(2, &create(zxid(1, 4), SESSION, 0, "/c", false));
+        }
+        // zk3 pauses behind the acknowledgement of zk2; zk1 and zk2 go on without it.
+        stage.begin_to_lead(2, 2);
+        stage.join(1, 2, 2);
+        stage.lead_some(0, &[1], 3);
+        stage.log_and_sync(0, &create(zxid(3, 1), SESSION, 0, "/d", false));
+        stage.log_and_sync(1, &create(zxid(3, 1), SESSION, 0, "/d", false));
+        stage.say_committed(0, zxid(3, 1));
+        assert_eq!(stage.fired(), Vec::<&str>::new());
+        stage.establish(2, 2);
+        assert_eq!(stage.oracle.committed(), 4, "what the later leader committed stands");
+        stage.fired()
+    };
+    assert_eq!(run(4), Vec::<&str>::new());
+    assert_eq!(run(3), ["C08"], "it lacks what was committed before its epoch");
+    assert_eq!(run(5), ["C08"], "it has what its successor lacks");
+}
+
+#[test]
 fn c09_fires_when_fewer_than_a_quorum_have_it_durable() {
     let run = |synced: &[usize]| {
         let mut stage = Stage::led();

@@ -61,6 +61,18 @@ fn v01_does_not_wait_for_a_server_that_refuses_its_disk() {
 }
 
 #[test]
+fn v01_does_not_wait_for_a_server_that_promised_an_epoch_above_its_leaders() {
+    for accepted in [1, 2] {
+        let mut stage = settled();
+        stage.kill(2, 2);
+        stage.write_epoch(2, "acceptedEpoch", accepted);
+        let what = unsettled(&mut stage);
+        assert_eq!(what.is_none(), accepted == 2, "{what:?}");
+        assert_eq!((stage.oracle.notes().count(), stage.relaxed("V01")), if accepted == 2 { (1, 1) } else { (0, 0) });
+    }
+}
+
+#[test]
 fn v01_waits_until_all_have_applied_all() {
     let mut stage = settled();
     let entry = create(zxid(1, 4), SESSION, 0, "/b", false);

@@ -219,6 +219,9 @@ impl Missed {
 #[derive(Clone, Debug, Default)]
 struct View {
     seen: Option<(Zxid, Moment)>,
+    /// What of that it takes along to its next connection: a client neither remembers the zxid of a ping nor that of a watch
+    /// event (zookeeper.md §10.5), so another server may be behind these.
+    kept: Option<(Zxid, Moment)>,
     armed: BTreeMap<(Arc<str>, WatchOf), Armed>,
     /// The earliest change it must be told of.
     due: Option<Zxid>,
@@ -407,7 +410,8 @@ impl Oracle {
                     conversations.forget(session);
                 } else {
                     talk.session = connect.session;
-                    conversations.views.entry(connect.session).or_default();
+                    let view = conversations.views.entry(connect.session).or_default();
+                    view.seen = view.kept;
                 }
             }
             ServerFrame::Reply { header, response } => {
@@ -437,6 +441,10 @@ impl Oracle {
         }
         if let Some(zxid) = header.zxid {
             self.see_zxid(moment, client, session, zxid, "a reply", findings);
+            if header.xid != Xid::PING {
+                let view = Arc::make_mut(&mut self.conversations).views.entry(session).or_default();
+                view.kept = view.seen;
+            }
         }
         // The Java client numbers setWatches as any request; others leave it its own xid (zookeeper.md §8.5).
         let oldest = self.conversations.talks[client].pending.front();

@@ -62,8 +62,9 @@ impl Oracle {
                 // Of what a loss of power does, only this is known to be harmless in every release that has the fix.
                 let newest =
                     disk.list("").into_iter().filter(|path| is_log(path)).max_by_key(|path| zxid_of(path, "log."));
-                let is_empty = newest.is_some_and(|path| disk.bytes(&path).is_some_and(|bytes| bytes.is_empty()));
-                if !(is_empty && why.ends_with(EMPTY_LOG)) {
+                let is_meant = |path: &String| why.strip_suffix(EMPTY_LOG) == Some(path);
+                let newest = newest.filter(is_meant).and_then(|path| disk.bytes(&path));
+                if !newest.is_some_and(|bytes| bytes.is_empty()) {
                     return;
                 }
                 "its newest log file is empty, as a loss of power leaves it"

@@ -54,6 +54,23 @@ fn c27_fires_when_a_session_moves_to_a_server_behind_its_past() {
 }
 
 #[test]
+fn c27_takes_a_ping_for_what_its_own_connection_has_seen() {
+    let run = |end: EndId| {
+        let mut stage = Stage::led();
+        stage.connect(0, END, SESSION);
+        stage.reply(0, END, Xid::PING.value(), zxid(1, 2), None);
+        if end != END {
+            stage.connect(0, end, SESSION);
+        }
+        stage.ask(0, end, 1, get(false));
+        stage.reply(0, end, 1, zxid(1, 1), data());
+        stage.fired()
+    };
+    assert_eq!(run(END), ["C27"]);
+    assert_eq!(run(EndId(2)), Vec::<&str>::new(), "a client does not remember it");
+}
+
+#[test]
 fn c27_is_per_session() {
     let mut stage = Stage::led();
     stage.connect(0, END, SESSION);

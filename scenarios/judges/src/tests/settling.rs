@@ -175,6 +175,7 @@ fn c49_takes_an_empty_log_file_for_what_a_loss_of_power_leaves_and_nothing_else(
     };
     assert_eq!(lost_power(b"", "data/version-2/log.500000001"), ["C49"]);
     assert_eq!(lost_power(b"ZKLG", "data/version-2/log.500000001"), Vec::<&str>::new());
+    assert_eq!(lost_power(b"", "data/version-2/log.400000001"), Vec::<&str>::new(), "an older one is damage");
 }
 
 #[test]

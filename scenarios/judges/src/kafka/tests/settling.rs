@@ -279,6 +279,20 @@ fn v08_wants_probes_to_succeed() {
 }
 
 #[test]
+fn v08_does_not_wait_for_an_admin_that_waits_for_a_broker_that_gave_up() {
+    let mut stage = Stage::with(|cluster| cluster.clients[0].kind = KafkaClientKind::Admin).with_orders();
+    stage.high_watermark(0, true, 0, 0);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: c1 has not seen every topic");
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0, 1]));
+    let moment = stage.moment(2);
+    stage.oracle.broker_session_expired(moment, 2);
+    stage.close_session(session_of(2));
+    let alive = (0..3).map(|host| (host, vec![id(0), id(1)])).collect();
+    let show = Show { isr: vec![id(0), id(1)], alive, ..Show::right(&stage) };
+    assert_eq!((look(&mut stage, &show), stage.relaxed("V08")), (None, 1));
+}
+
+#[test]
 fn v08_does_not_wait_for_a_client_whose_brokers_are_all_broken_for_good() {
     use kafkawire::messages::MetadataResponse;
     use kafkawire::messages::metadata_response::MetadataResponseBroker;

@@ -20,6 +20,8 @@ use crate::{Moment, Rule};
 const RENAME_NOT_SYNCED: &str = "the directory is not synced after an epoch file is renamed, so a loss of power may bring the old one back (known hole, zookeeper.md §9.7)";
 /// Why a file whose bytes are durable counts, though its name is not.
 pub(crate) const NAME_NOT_SYNCED: &str = "the directory is not synced after a log or a snapshot is created or renamed, so a loss of power may take the whole file (known hole, zookeeper.md §9.7)";
+/// Why a server may read back another state than there was.
+pub(crate) const STEPPED_OVER: &str = "a loss of power took from the midst of a log what was never synced, and recovery does not ask whether zxids follow on each other (known hole, zookeeper.md §9.6)";
 /// Why a tail whose sync failed is tolerated.
 const SYNC_FAILED: &str = "a write or a sync failed, and the real server goes on in the same process with a log tail that nothing syncs again (known hole, zookeeper.md §3.10)";
 /// Why a transaction that was cut is back.

@@ -17,7 +17,7 @@ use machine::{HostId, Instant};
 use crate::canon::Canon;
 use crate::conversation::Conversations;
 use crate::describe::describe;
-use crate::durability::NAME_NOT_SYNCED;
+use crate::durability::{NAME_NOT_SYNCED, STEPPED_OVER};
 use crate::ensemble::{Place, Roster};
 use crate::history::History;
 use crate::moment::Story;
@@ -266,13 +266,19 @@ impl Oracle {
             ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
         };
         let Some((kind, what)) = what else { return };
+        let server = &self.servers[voter];
         // Recovery goes on from an older snapshot with whatever log there is, and a new epoch in it hides what is missing before.
-        let is_excused = self.servers[voter].lost_snapshot.is_some_and(|lost| self.is_missing_below(voter, lost));
+        let is_excused = server.lost_snapshot.is_some_and(|lost| self.missing_below(voter, lost).next().is_some());
         // Or from whoever did so before, and led with it.
-        if is_excused || self.untold.is_some_and(|until| tree.zxid <= until) {
+        let why = if is_excused || self.untold.is_some_and(|until| tree.zxid <= until) {
+            Some(NAME_NOT_SYNCED)
+        } else {
+            self.missing_below(voter, tree.zxid).any(|missing| server.lost_with_power(missing)).then_some(STEPPED_OVER)
+        };
+        if let Some(why) = why {
             self.server_mut(voter).misread = Some(tree.zxid);
-            self.tally.relax(Rule::RecoveryEquivalence, NAME_NOT_SYNCED);
-            self.tally.note(NAME_NOT_SYNCED, moment);
+            self.tally.relax(Rule::RecoveryEquivalence, why);
+            self.tally.note(why, moment);
             return;
         }
         let headline = format!("{name} read back another state at {} than there was: {what}", tree.zxid);
@@ -283,12 +289,12 @@ impl Oracle {
         self.broken(Rule::RecoveryEquivalence, story, findings);
     }
 
-    /// Whether a voter's newest snapshot and its log leave out something that was committed up to there.
-    fn is_missing_below(&self, voter: usize, zxid: Zxid) -> bool {
+    /// What a voter's newest snapshot and its log leave out of what was committed up to there.
+    fn missing_below(&self, voter: usize, zxid: Zxid) -> impl Iterator<Item = Zxid> {
         let server = &self.servers[voter];
         let from = self.canon.count_to(server.anchor().unwrap_or(Zxid::ZERO));
-        let mut committed = self.canon.iter_from(from).take_while(|it| it.zxid <= zxid);
-        committed.any(|it| server.log.position(it.zxid).is_none())
+        let committed = self.canon.iter_from(from).map(|it| it.zxid).take_while(move |&it| it <= zxid);
+        committed.filter(|&it| server.log.position(it).is_none())
     }
 
     /// A rule is broken.

@@ -444,9 +444,21 @@ impl Server {
     }
 
     /// The disk as the process finds it decides what is in its tree.
+    ///
+    /// Recovery does not ask whether zxids follow on each other (zookeeper.md §9.6): what a loss of power took from the midst of the
+    /// log is stepped over. Whether the tree is the right one without it, C16 says.
     pub(crate) fn memory_from_disk(&mut self, canon: &Canon) {
-        let Alignment { contains, tail, .. } = self.align(canon);
-        self.memory = Memory { contains, beyond: tail };
+        let Alignment { mut contains, tail, .. } = self.align(canon);
+        let known = tail.iter().rposition(|&zxid| canon.position(zxid).is_some());
+        let mut beyond = &tail[..];
+        if let Some((known, until)) = known.and_then(|known| Some((known, canon.position(tail[known])? + 1))) {
+            let mut missing = canon.iter_from(contains).take(until.saturating_sub(contains));
+            if missing.all(|it| self.log.position(it.zxid).is_some() || self.lost_with_power(it.zxid)) {
+                contains = until;
+                beyond = &tail[known + 1..];
+            }
+        }
+        self.memory = Memory { contains, beyond: beyond.to_vec() };
     }
 }
 

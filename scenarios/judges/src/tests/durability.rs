@@ -196,6 +196,42 @@ fn c16_knows_that_a_leader_gave_away_what_it_had_misread() {
     assert_eq!(read_back(false), (true, 0));
 }
 
+/// Found by the swarm (swarm-cluster, seeds 2581 and 4009).
+#[test]
+fn a_server_steps_over_what_its_power_took_from_the_midst_of_its_log() {
+    let run = |was_logged: bool| {
+        let mut stage = Stage::with(false, Metadata::Synchronous).under_way();
+        let entries = [3, 4].map(|counter| create(zxid(1, counter), SESSION, 0, &format!("/n{counter}"), false));
+        for entry in &entries {
+            stage.log_and_sync(0, entry);
+            stage.log_and_sync(1, entry);
+        }
+        if was_logged {
+            stage.log(2, &entries[0]);
+            stage.logs[2] = None; // The log is rolled.
+        }
+        stage.log_and_sync(2, &entries[1]);
+        for counter in [3, 4] {
+            stage.say_committed(0, zxid(1, counter));
+            stage.apply(0, zxid(1, counter));
+            stage.apply(1, zxid(1, counter));
+        }
+        stage.lose_power(2, 2);
+        stage.tree = Some(TreeLook { zxid: zxid(1, 4), digest: 7, sessions: vec![SESSION] });
+        let moment = stage.moment(2);
+        stage.oracle.read_back(moment, 2);
+        stage.settle();
+        let recovered = (stage.fired(), stage.relaxed("C16"));
+        // Its leader goes on from there.
+        stage.promise(2, 0, 1);
+        stage.pass(0, 2, &QuorumPacket::Diff { zxid: zxid(1, 4) });
+        stage.commit(&create(zxid(1, 5), SESSION, 0, "/n5", false));
+        (recovered, stage.fired())
+    };
+    assert_eq!(run(true), ((vec![], 1), vec![]));
+    assert_eq!(run(false), ((vec!["C16"], 0), vec!["C16", "C03"]), "it never had it");
+}
+
 #[test]
 fn c16_fires_when_a_server_reads_back_another_state() {
     let read_back = |digest: u64, sessions: &[SessionId]| {

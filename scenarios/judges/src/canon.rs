@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jute::txn::{Txn, TxnEntry};
 use jute::{PeerEpoch, SessionId, Zxid};
 use machine::Digest;
 
@@ -133,6 +134,12 @@ impl Canon {
     /// What was seen of a transaction that is not committed.
     pub(crate) fn proposal(&self, zxid: Zxid) -> Option<&Seen> {
         self.proposed.get(&zxid)
+    }
+
+    /// Whether the end of a session was proposed, and is not committed.
+    pub(crate) fn is_close_proposed(&self, session: SessionId) -> bool {
+        let mut entries = self.proposed.values().filter_map(|seen| TxnEntry::decode(&seen.entry).ok());
+        entries.any(|entry| entry.header.session == session && matches!(entry.txn, Txn::CloseSession(_)))
     }
 
     /// A transaction is committed; false if nobody has ever seen what it does.

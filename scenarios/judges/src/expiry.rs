@@ -68,7 +68,9 @@ impl Oracle {
         if let Some(touch) = server.touches.remove(&session) {
             let timeout = Span::millis(u64::try_from(touch.timeout_ms.min(timeout_ms)).unwrap_or(0));
             let silence = now.saturating_since(touch.local);
-            if silence < timeout {
+            // Whoever is closing is not touched any more (zookeeper.md §7.6), and is in the table until the close is applied.
+            let is_closing = || self.replay.closed(session).is_some() || self.canon.is_close_proposed(session);
+            if silence < timeout && !is_closing() {
                 let leader = self.voter_name(voter).to_owned();
                 let headline = format!(
                     "{leader} expired session {session} after {} ms of silence; its timeout is {} ms",

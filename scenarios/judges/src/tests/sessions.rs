@@ -48,6 +48,31 @@ fn c17_counts_from_the_beginning_of_a_leader_and_from_its_own_clients() {
     assert!(stage.kinds().contains(&"live-session-expired"));
 }
 
+/// Found by the swarm (swarm-cluster, seed 7149): the commit thread stands still, and the session stays in the table.
+#[test]
+fn c17_knows_that_a_session_that_is_closing_is_not_touched() {
+    for step in 0..3 {
+        let mut stage = Stage::led();
+        let entry = close(zxid(1, 3), SESSION, &[]);
+        stage.wait_ms(3_990);
+        if step > 0 {
+            stage.log_and_sync(0, &entry);
+            stage.propose(0, 1, &entry);
+            stage.log_and_sync(1, &entry);
+        }
+        if step > 1 {
+            stage.say_committed(0, zxid(1, 3));
+        }
+        let touches = vec![SessionTouch { session: SESSION, timeout_ms: 4_000 }];
+        stage.pass(1, 0, &QuorumPacket::PingReply { zxid: zxid(1, 2), touches });
+        stage.wait_ms(10);
+        let moment = stage.moment(0);
+        stage.oracle.session_expired(moment, 0, SESSION, 4_000);
+        stage.settle();
+        assert_eq!(stage.fired(), if step == 0 { vec!["C17"] } else { vec![] }, "step {step}");
+    }
+}
+
 #[test]
 fn c19_and_c20_fire_when_a_closed_session_creates_an_ephemeral() {
     // ZOOKEEPER-1208: the create was prepared between the two steps of the close.

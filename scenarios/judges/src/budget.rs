@@ -6,7 +6,7 @@
 use engine::{Fault, Hosts};
 use jute::Zxid;
 use machine::HostId;
-use machine::disk::Disk as _;
+use machine::disk::{Disk as _, Durable, PageCache};
 use world::Node;
 
 use crate::ensemble::Place;
@@ -63,7 +63,7 @@ impl Oracle {
         }
         if takes == Takes::Unsynced
             && let Some(server) =
-                self.servers.iter().find(|it| targets.contains(&it.host) && self.would_diverge(it, hosts))
+                self.servers.iter().find(|it| targets.contains(&it.host) && self.would_diverge(it, &hosts.durable(it.host)))
         {
             let name = self.name(server.host);
             return Some(format!("{name} would go on without what its newest snapshot has, which is not durable"));
@@ -76,7 +76,7 @@ impl Oracle {
                 // A real server that has lost its first snapshot and not its log refuses to start.
                 Takes::Unsynced => {
                     let is_safe = !is_target && server.role != Role::Down;
-                    server.refused.is_none() && (is_safe || would_start(server, hosts))
+                    server.refused.is_none() && (is_safe || would_start(server, hosts.disk(server.host), &hosts.durable(server.host)))
                 }
                 Takes::Everything => {
                     !is_target
@@ -94,8 +94,8 @@ impl Oracle {
 impl Oracle {
     /// A server that lost its newest snapshot would go on from an older one with a log that does not have all that is between: a real
     /// one does so without a word (zookeeper.md §9.7), and differs from then on.
-    fn would_diverge(&self, server: &Server, hosts: &Hosts<'_, Node>) -> bool {
-        let Some(snapshot) = durable_snapshot(server, hosts) else { return false };
+    pub(crate) fn would_diverge(&self, server: &Server, durable: &Durable<'_>) -> bool {
+        let Some(snapshot) = durable_snapshot(durable) else { return false };
         let last = server.log.last_zxid();
         let mut between = self.canon.iter_from(self.canon.count_to(snapshot)).take_while(|it| it.zxid <= last);
         between.any(|it| server.log.position(it.zxid).is_none())
@@ -103,17 +103,15 @@ impl Oracle {
 }
 
 /// The newest whole snapshot that a loss of power would leave.
-fn durable_snapshot(server: &Server, hosts: &Hosts<'_, Node>) -> Option<Zxid> {
-    let durable = hosts.durable(server.host);
+fn durable_snapshot(durable: &Durable<'_>) -> Option<Zxid> {
     let is_whole = |path: &String| durable.bytes(path).is_some_and(|bytes| snapshot_file::is_whole(&bytes));
     let snapshots = durable.list().into_iter().filter_map(|path| Some((zxid_of(&path, "snapshot.")?, path)));
     snapshots.filter(|(_, path)| is_whole(path)).map(|(zxid, _)| zxid).max()
 }
 
 /// A server would start from whatever a loss of power leaves of its disk: an empty one, or a whole snapshot and a log without a hole.
-fn would_start(server: &Server, hosts: &Hosts<'_, Node>) -> bool {
-    let (disk, durable) = (hosts.disk(server.host), hosts.durable(server.host));
-    match durable_snapshot(server, hosts) {
+pub(crate) fn would_start(server: &Server, disk: &PageCache, durable: &Durable<'_>) -> bool {
+    match durable_snapshot(durable) {
         Some(snapshot) => server.log.survives(snapshot, disk),
         None => !disk.list("").iter().chain(&durable.list()).any(|path| is_log(path)),
     }

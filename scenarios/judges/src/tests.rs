@@ -1,6 +1,7 @@
 //! Hand-written histories: for each rule one in which it fires, and the nearest in which it does not.
 
 mod broadcast;
+mod budget;
 mod clients;
 mod durability;
 mod sessions;
@@ -18,6 +19,7 @@ use machine::{EndId, HostId, Instant, Purpose, RunKey, Ticket};
 
 use crate::canon::digest_of;
 use crate::server::Role;
+use crate::txn_log::MAGIC;
 use crate::txn_log::tests::framed;
 use crate::{Client, Ensemble, Look, Moment, Oracle, TreeLook, Voter};
 
@@ -214,7 +216,7 @@ impl Stage {
                 let zxid = TxnEntry::decode_header(entry).unwrap().zxid;
                 let path = format!("v/log.{zxid:x}");
                 self.create_file(voter, &path);
-                self.write(voter, &path, &[0; 16]);
+                self.write(voter, &path, &[MAGIC, &[0; 12]].concat());
                 self.logs[voter].insert(path).clone()
             }
         };

@@ -15,7 +15,7 @@ use crate::chunked::Chunked;
 
 /// Magic, version and database id.
 const FILE_HEADER: u64 = 16;
-const MAGIC: &[u8] = b"ZKLG";
+pub(crate) const MAGIC: &[u8] = b"ZKLG";
 /// Checksum and length before an entry.
 const ENTRY_HEADER: usize = 12;
 const END_OF_ENTRY: u8 = b'B';

@@ -315,6 +315,7 @@ impl Oracle {
             Mode::Snap => self.in_flight.remove(&(leader, moment.host)),
             Mode::Diff | Mode::Trunc => None,
         };
+        let misread = self.servers.iter().find(|server| server.host == leader).and_then(|server| server.misread);
         let server = self.server_mut(voter);
         let kept = match mode {
             Mode::Diff => server.log.last_zxid(),
@@ -322,7 +323,10 @@ impl Oracle {
             Mode::Snap => Zxid::ZERO,
         };
         match (mode, zxid) {
-            (Mode::Snap, _) => server.memory = sent.unwrap_or_default(),
+            (Mode::Snap, _) => {
+                server.memory = sent.unwrap_or_default();
+                server.misread = misread;
+            }
             (Mode::Trunc, Some(zxid)) => server.memory.cut(zxid, &canon),
             (Mode::Trunc, None) | (Mode::Diff, _) => {}
         }

@@ -276,7 +276,7 @@ impl Oracle {
             self.missing_below(voter, tree.zxid).any(|missing| server.lost_with_power(missing)).then_some(STEPPED_OVER)
         };
         if let Some(why) = why {
-            self.server_mut(voter).misread = Some(tree.zxid);
+            self.server_mut(voter).misread = Some((tree.zxid, why));
             self.tally.relax(Rule::RecoveryEquivalence, why);
             self.tally.note(why, moment);
             return;

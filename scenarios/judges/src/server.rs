@@ -191,8 +191,8 @@ pub(crate) struct Server {
     pub(crate) snapshots: BTreeMap<Zxid, Snapshot>,
     /// A loss of power took the name of its newest snapshot.
     pub(crate) lost_snapshot: Option<Zxid>,
-    /// What it read back last is not what was committed up to there, and is excused.
-    pub(crate) misread: Option<Zxid>,
+    /// What it read back last is not what was committed up to there, for a reason that excuses it.
+    pub(crate) misread: Option<(Zxid, &'static str)>,
     durable_snapshot: Option<Zxid>,
     pub(crate) current: EpochFile,
     pub(crate) accepted: EpochFile,

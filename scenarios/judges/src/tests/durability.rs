@@ -3,6 +3,7 @@
 use jute::quorum::QuorumPacket;
 
 use super::*;
+use crate::durability::STEPPED_OVER;
 
 #[test]
 fn c10_fires_when_an_ack_leaves_before_its_sync() {
@@ -183,7 +184,7 @@ fn c02_is_relaxed_where_a_rename_was_never_synced() {
 fn c16_knows_that_a_leader_gave_away_what_it_had_misread() {
     let read_back = |misread: bool| {
         let mut stage = Stage::led();
-        stage.oracle.server_mut(1).misread = misread.then_some(zxid(1, 2));
+        stage.oracle.server_mut(1).misread = misread.then_some((zxid(1, 2), STEPPED_OVER));
         stage.begin_to_lead(1, 2);
         stage.establish(1, 2);
         stage.tree = Some(TreeLook { zxid: zxid(1, 2), digest: 7, sessions: Vec::new() });
@@ -230,6 +231,31 @@ fn a_server_steps_over_what_its_power_took_from_the_midst_of_its_log() {
     };
     assert_eq!(run(true), ((vec![], 1), vec![]));
     assert_eq!(run(false), ((vec!["C16"], 0), vec!["C16", "C03"]), "it never had it");
+}
+
+/// Found by the swarm (swarm-cluster, seed 4009).
+#[test]
+fn a_leader_gives_what_it_has_misread_to_who_synchronises_with_it() {
+    let run = |is_misread: bool| {
+        let mut stage = Stage::led();
+        for counter in [3, 4] {
+            let entry = create(zxid(1, counter), SESSION, 0, &format!("/n{counter}"), false);
+            for voter in [0, 1] {
+                stage.log_and_sync(voter, &entry);
+            }
+            stage.say_committed(0, zxid(1, counter));
+            stage.apply(0, zxid(1, counter));
+        }
+        stage.oracle.server_mut(0).misread = is_misread.then_some((zxid(1, 4), STEPPED_OVER));
+        stage.begin_to_lead(0, 2);
+        stage.promise(2, 0, 2);
+        stage.pass(0, 2, &QuorumPacket::Diff { zxid: zxid(1, 4) });
+        let moment = stage.moment(2);
+        stage.oracle.applied(moment, 2, zxid(1, 4), 7, &mut stage.findings);
+        (stage.fired(), stage.relaxed("C04"), stage.relaxed("C14"))
+    };
+    assert_eq!(run(true), (vec![], 1, 1));
+    assert_eq!(run(false), (vec!["C04", "C14"], 0, 0));
 }
 
 #[test]

@@ -58,17 +58,18 @@ pub(crate) fn refuses(
 
 impl Oracle {
     fn would_lose(&self, takes: Takes, targets: &[HostId], hosts: &Hosts<'_, Node>) -> Option<String> {
-        if !targets.iter().any(|&host| matches!(self.place(host), Place::Voter(_))) {
+        if !targets.iter().any(|&host| matches!(self.place(host), Place::Member(_))) {
             return None;
         }
         if takes == Takes::Unsynced
-            && let Some(server) =
-                self.servers.iter().find(|it| targets.contains(&it.host) && self.would_diverge(it, &hosts.durable(it.host)))
+            && let Some(server) = self
+                .servers
+                .iter()
+                .find(|it| targets.contains(&it.host) && self.would_diverge(it, &hosts.durable(it.host)))
         {
             let name = self.name(server.host);
             return Some(format!("{name} would go on without what its newest snapshot has, which is not durable"));
         }
-        let quorum = self.servers.len() / 2 + 1;
         let is_intact = |server: &Server| {
             let is_target = targets.contains(&server.host);
             match takes {
@@ -76,7 +77,8 @@ impl Oracle {
                 // A real server that has lost its first snapshot and not its log refuses to start.
                 Takes::Unsynced => {
                     let is_safe = !is_target && server.role != Role::Down;
-                    server.refused.is_none() && (is_safe || would_start(server, hosts.disk(server.host), &hosts.durable(server.host)))
+                    server.refused.is_none()
+                        && (is_safe || would_start(server, hosts.disk(server.host), &hosts.durable(server.host)))
                 }
                 Takes::Everything => {
                     !is_target
@@ -86,8 +88,11 @@ impl Oracle {
                 }
             }
         };
-        let intact = self.servers.iter().filter(|server| is_intact(server)).count();
-        (intact < quorum).then(|| format!("{intact} intact servers would be left, and a quorum is {quorum}"))
+        let intact = self.servers.iter().enumerate().filter(|(_, server)| is_intact(server));
+        let intact = intact.fold(0, |mask, (at, _)| mask | 1 << at) & self.in_force.voters();
+        let left = intact.count_ones();
+        (!self.in_force.is_quorum(intact))
+            .then(|| format!("{left} intact voters would be left, and they are no quorum"))
     }
 }
 

@@ -11,6 +11,7 @@ use jute::op::{ErrorCode, EventType, OpCode};
 use jute::{SessionId, Version, Xid, Zxid};
 use machine::EndId;
 
+use crate::membership::CONFIG;
 use crate::moment::Story;
 use crate::oracle::Oracle;
 use crate::replay::{Change, Replay};
@@ -79,7 +80,12 @@ pub(crate) struct AskedOp {
     pub(crate) path: String,
     /// The version it demands; none if it takes any.
     pub(crate) version: Option<Version>,
+    /// The version of the configuration it demands; none if it takes any, or does not ask for another one.
+    pub(crate) config: Option<i64>,
 }
+
+/// The `curConfigId` of a request that takes any.
+const ANY_CONFIG: i64 = -1;
 
 /// A request that a client sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,7 +101,7 @@ fn demanded(version: Version) -> Option<Version> {
 
 impl Ask {
     fn of(request: &Request) -> Self {
-        let op = |path: &str, version| vec![AskedOp { op: request.op(), path: path.to_owned(), version }];
+        let op = |path: &str, version| vec![AskedOp { op: request.op(), path: path.to_owned(), version, config: None }];
         let (ops, watch) = match request {
             Request::Create(it) | Request::Create2(it) | Request::CreateContainer(it) => (op(&it.path, None), false),
             Request::CreateTtl(it) => (op(&it.path, None), false),
@@ -104,6 +110,10 @@ impl Ask {
             Request::Exists(it) => (op(&it.path, None), it.watch),
             Request::GetData(it) => (op(&it.path, None), it.watch),
             Request::GetChildren(it) | Request::GetChildren2(it) => (op(&it.path, None), it.watch),
+            Request::Reconfig(it) => {
+                let config = Some(it.config_id).filter(|&config_id| config_id != ANY_CONFIG);
+                (vec![AskedOp { op: request.op(), path: CONFIG.to_owned(), version: None, config }], false)
+            }
             Request::Multi(multi) => (multi.ops.iter().map(part).collect(), false),
             Request::DeleteContainer(_)
             | Request::GetAcl(_)
@@ -112,7 +122,6 @@ impl Ask {
             | Request::Ping
             | Request::Check(_)
             | Request::MultiRead(_)
-            | Request::Reconfig(_)
             | Request::CheckWatches(_)
             | Request::RemoveWatches(_)
             | Request::SetWatches(_)
@@ -128,12 +137,12 @@ impl Ask {
         Self { op: request.op(), ops, watch }
     }
 
-    /// Whether a success means that a transaction is committed.
     /// Whether it sets watches again, behind a reconnect.
     fn sets_watches_again(&self) -> bool {
         matches!(self.op, OpCode::SetWatches | OpCode::SetWatches2)
     }
 
+    /// Whether a success means that a transaction is committed.
     fn is_write(&self) -> bool {
         [
             OpCode::Create,
@@ -144,6 +153,7 @@ impl Ask {
             OpCode::SetData,
             OpCode::SetAcl,
             OpCode::Multi,
+            OpCode::Reconfig,
         ]
         .contains(&self.op)
     }
@@ -168,7 +178,7 @@ fn part(op: &MultiOp) -> AskedOp {
         MultiOp::Check(it) => demanded(it.version),
         MultiOp::Create(_) | MultiOp::Create2(_) | MultiOp::CreateContainer(_) | MultiOp::CreateTtl(_) => None,
     };
-    AskedOp { op: op.op(), path: op.path().to_owned(), version }
+    AskedOp { op: op.op(), path: op.path().to_owned(), version, config: None }
 }
 
 /// A client and its connection.
@@ -227,6 +237,8 @@ struct View {
     due: Option<Zxid>,
     /// Between two connections, until the watches are set again.
     suspended: bool,
+    /// The version of the configuration that it was shown last.
+    config: Option<(Zxid, Moment)>,
 }
 
 impl View {
@@ -264,6 +276,15 @@ impl Conversations {
     /// Nothing that a dead session asked for happens any more.
     pub(crate) fn session_closed(&mut self, session: SessionId) {
         self.asked.retain(|&(of, _), _| of != session);
+    }
+
+    /// The version of the configuration that a session was shown last, and when.
+    pub(crate) fn config_of(&self, session: SessionId) -> Option<(Zxid, Moment)> {
+        self.views.get(&session)?.config
+    }
+
+    pub(crate) fn saw_config(&mut self, session: SessionId, version: Zxid, moment: Moment) {
+        self.views.entry(session).or_default().config = Some((version, moment));
     }
 
     /// The session of a client's present connection, or of the last.
@@ -340,25 +361,25 @@ impl Conversations {
 
 impl Oracle {
     /// A server answers a client.
-    pub fn server_answered(&mut self, voter: usize, on: EndId, frame: &ServerFrame) {
+    pub fn server_answered(&mut self, member: usize, on: EndId, frame: &ServerFrame) {
         if let ServerFrame::Connect(connect) = frame
             && !connect.is_refusal()
         {
-            self.server_mut(voter).ends.insert(on, (connect.session, connect.timeout_ms));
+            self.server_mut(member).ends.insert(on, (connect.session, connect.timeout_ms));
         }
     }
 
     /// A client's frame reaches a server.
-    pub fn server_heard(&mut self, moment: Moment, voter: usize, on: EndId, frame: &ClientFrame) {
+    pub fn server_heard(&mut self, moment: Moment, member: usize, on: EndId, frame: &ClientFrame) {
         if let ClientFrame::Request { .. } = frame {
-            self.client_heard(moment, voter, on);
+            self.client_heard(moment, member, on);
         }
     }
 
     /// A server's end of a connection is gone.
-    pub fn end_closed(&mut self, voter: usize, on: EndId) {
-        if self.servers[voter].ends.contains_key(&on) {
-            self.server_mut(voter).ends.remove(&on);
+    pub fn end_closed(&mut self, member: usize, on: EndId) {
+        if self.servers[member].ends.contains_key(&on) {
+            self.server_mut(member).ends.remove(&on);
         }
     }
 
@@ -491,6 +512,15 @@ impl Oracle {
             self.acked(moment, session, zxid, &ask, findings);
         }
         self.check_stat(moment, session, zxid, &ask, response, findings);
+        match response {
+            Some(Response::Reconfig(shown)) => {
+                self.config_shown(moment, client, session, shown.data.as_slice(), findings);
+            }
+            Some(Response::GetData(shown)) if ask.ops.first().is_some_and(|op| op.path == CONFIG) => {
+                self.config_shown(moment, client, session, shown.data.as_slice(), findings);
+            }
+            _ => {}
+        }
         if let Some((path, of)) = ask.watch(header.err) {
             let due = of.first_change(&self.replay, path, zxid);
             Arc::make_mut(&mut self.conversations).arm(session, path, of, Armed { set: zxid, moment, due });

@@ -46,7 +46,7 @@ machine::marks! {
         SessionMovedBack => "session-moved-back",
         /// A watch fired for a session whose client had lost the connection and had no other yet.
         WatchFiredInGap => "watch-fired-in-reconnect-gap",
-        /// Every voter was down at once, and their logs ended differently.
+        /// Every server was down at once, and their logs ended differently.
         AllDownWithTails => "ensemble-down-with-different-tails",
         /// The ensemble had no leader for longer than any session's timeout, and came back.
         LeaderlessLongerThanSessions => "ensemble-leaderless-longer-than-sessions",
@@ -313,8 +313,8 @@ impl Coverage {
     fn server_stated(&mut self, seen: &Seen<'_, Node>, fact: &ServerFact, zk: &Oracle, kafka: Option<&KafkaOracle>) {
         match fact {
             ServerFact::LeaderEstablished { .. } => {
-                if let Place::Voter(voter) = zk.place(seen.host)
-                    && zk.servers[voter].log.last_zxid() > zk.canon.last_zxid()
+                if let Place::Member(member) = zk.place(seen.host)
+                    && zk.servers[member].log.last_zxid() > zk.canon.last_zxid()
                 {
                     self.reach(CoverageMark::UncommittedTailAdopted);
                 }
@@ -419,8 +419,8 @@ impl Coverage {
 
     /// A process is gone; what the judges hold is from just before.
     fn ended(&mut self, seen: &Seen<'_, Node>, power: bool, zk: &Oracle, kafka: Option<&KafkaOracle>) {
-        if let Place::Voter(voter) = zk.place(seen.host) {
-            self.voter_ended(seen, voter, zk);
+        if let Place::Member(member) = zk.place(seen.host) {
+            self.member_ended(seen, member, zk);
         }
         if let Some(kafka) = kafka
             && let Some(broker) = kafka.seating.broker_on(seen.host)
@@ -439,8 +439,8 @@ impl Coverage {
         }
     }
 
-    fn voter_ended(&mut self, seen: &Seen<'_, Node>, voter: usize, zk: &Oracle) {
-        let server = &zk.servers[voter];
+    fn member_ended(&mut self, seen: &Seen<'_, Node>, member: usize, zk: &Oracle) {
+        let server = &zk.servers[member];
         if server.leads.is_some() {
             if zk.last_acked_by_quorum > zk.canon.last_zxid() {
                 self.reach(CoverageMark::LeaderDiedBeforeCommit);

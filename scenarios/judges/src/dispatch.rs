@@ -2,12 +2,13 @@
 
 use clients::kafka::KafkaClientFact;
 use clients::{ClientFact, OpKind, Outcome, WorkloadFact};
-use coordinator::Fact as ServerFact;
+use coordinator::{Fact as ServerFact, Hierarchy, LearnerType, ServerConfig};
 use engine::{Fault, Findings, Hosts, Judges, Seen, SeenWhat, Step};
-use jute::SessionId;
 use jute::client::ClientPacket;
+use jute::election::ElectionMessage;
 use jute::op::ErrorCode;
 use jute::quorum::QuorumMessage;
+use jute::{SessionId, Sid};
 use machine::disk::PageCache;
 use machine::{EndId, HostId, Instant};
 use world::{Fact, Node, Packet};
@@ -16,7 +17,7 @@ use zkclient::{WatchKind, WatchKinds, ZkClientFact};
 use crate::ensemble::Place;
 use crate::history::{Operation, OperationEnd, OperationKind, OperationOutcome, WatchMap};
 use crate::oracle::{Look, Oracle, TreeLook};
-use crate::{Client, Ensemble, Moment, Role, Voter};
+use crate::{Client, Configuration, Ensemble, Member, Moment, Role};
 
 /// The judges of a ZooKeeper ensemble and its clients.
 ///
@@ -35,7 +36,7 @@ impl ZkJudges {
     /// Panics if it contradicts itself.
     #[must_use]
     pub fn new(ensemble: Ensemble) -> Self {
-        let last = Moment { event: 0, at: Instant::ZERO, host: ensemble.voters[0].host };
+        let last = Moment { event: 0, at: Instant::ZERO, host: ensemble.members[0].host };
         Self { oracle: Oracle::new(ensemble), last, has_settled: false }
     }
 
@@ -43,7 +44,7 @@ impl ZkJudges {
     /// `situations` are the kinds that rules wait for, see [`crate::SITUATIONS`].
     #[must_use]
     pub fn of(topology: &world::Topology, probes: bool, situations: Vec<String>) -> Self {
-        let voters = topology.servers.iter();
+        let servers = || topology.servers.iter().chain(&topology.observers);
         let clients = topology.clients.iter().map(|it| Client {
             host: it.host,
             name: it.name.clone(),
@@ -52,7 +53,8 @@ impl ZkJudges {
         // To the ensemble brokers are clients like any other.
         let brokers = topology.brokers.iter().map(|it| Client { host: it.host, name: it.name.clone(), probes: false });
         Self::new(Ensemble {
-            voters: voters.map(|it| Voter { host: it.host, sid: it.sid, name: it.name.clone() }).collect(),
+            members: servers().map(|it| Member { host: it.host, sid: it.sid, name: it.name.clone() }).collect(),
+            configuration: configuration(&topology.config, |sid| servers().position(|it| it.sid == sid)),
             clients: clients.chain(brokers).collect(),
             force_sync: topology.config.force_sync,
             initial_counter: topology.config.initial_zxid,
@@ -66,34 +68,35 @@ impl ZkJudges {
         &self.oracle
     }
 
-    fn server_stated(&mut self, moment: Moment, voter: usize, fact: &ServerFact, findings: &mut Findings) {
+    fn server_stated(&mut self, moment: Moment, member: usize, fact: &ServerFact, findings: &mut Findings) {
         let oracle = &mut self.oracle;
         match fact {
             ServerFact::RoleChanged { role, .. } => {
                 let role = match role {
                     coordinator::Role::Looking => Role::Looking,
-                    // A voter that became an observer is one more that follows.
-                    coordinator::Role::Following | coordinator::Role::Observing => Role::Following,
+                    coordinator::Role::Following => Role::Following,
+                    coordinator::Role::Observing => Role::Observing,
                     coordinator::Role::Leading => Role::Leading,
                     coordinator::Role::Standalone => Role::Standalone,
                 };
-                oracle.role_entered(moment, voter, role);
+                oracle.role_entered(moment, member, role);
             }
-            ServerFact::LeaderEstablished { epoch, .. } => oracle.established(moment, voter, *epoch, findings),
-            ServerFact::Committed { zxid } => oracle.committed_by(moment, voter, *zxid, findings),
+            ServerFact::LeaderEstablished { epoch, .. } => oracle.established(moment, member, *epoch, findings),
+            ServerFact::Committed { zxid } => oracle.committed_by(moment, member, *zxid, findings),
             ServerFact::Applied { zxid, tree_digest, .. } => {
-                oracle.applied(moment, voter, *zxid, *tree_digest, findings);
+                oracle.applied(moment, member, *zxid, *tree_digest, findings);
             }
-            ServerFact::SessionClosed { session } => oracle.session_closed(moment, voter, *session),
+            ServerFact::SessionClosed { session } => oracle.session_closed(moment, member, *session),
             ServerFact::SessionExpired { session, timeout_ms } => {
-                oracle.session_expired(moment, voter, *session, *timeout_ms);
+                oracle.session_expired(moment, member, *session, *timeout_ms);
             }
             ServerFact::Recovered { epoch, .. } => {
-                oracle.recovered(moment, voter, *epoch, findings);
-                oracle.read_back(moment, voter);
+                oracle.recovered(moment, member, *epoch, findings);
+                oracle.read_back(moment, member);
             }
-            ServerFact::LogFailed { .. } => oracle.log_failed(voter),
-            ServerFact::RefusedToStart { why } => oracle.refused_to_start(moment, voter, why),
+            ServerFact::ConfigActivated { version } => oracle.config_activated(moment, member, *version),
+            ServerFact::LogFailed { .. } => oracle.log_failed(member),
+            ServerFact::RefusedToStart { why } => oracle.refused_to_start(moment, member, why),
             // The role that follows says it, or a packet or the disk did.
             ServerFact::LeaderSteppedDown { .. }
             | ServerFact::LearnerDropped { .. }
@@ -108,7 +111,6 @@ impl ZkJudges {
             | ServerFact::SessionMoved { .. }
             | ServerFact::SnapshotWritten { .. }
             | ServerFact::Truncated { .. }
-            | ServerFact::ConfigActivated { .. }
             | ServerFact::WatchFired { .. } => {}
         }
     }
@@ -203,32 +205,35 @@ impl ZkJudges {
     fn sent(&mut self, moment: Moment, to: HostId, on: EndId, packet: &Packet, findings: &mut Findings) {
         let place = self.oracle.place(moment.host);
         match (place, packet) {
-            (Place::Voter(voter), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
-                self.oracle.quorum_sent(moment, voter, to, packet, findings);
+            (Place::Member(member), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
+                self.oracle.quorum_sent(moment, member, to, packet, findings);
             }
-            (Place::Voter(voter), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
-                self.oracle.server_answered(voter, on, frame);
+            (Place::Member(member), Packet::ZkElection(ElectionMessage::Notification(notification))) => {
+                self.oracle.voted(moment, member, notification, findings);
+            }
+            (Place::Member(member), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
+                self.oracle.server_answered(member, on, frame);
             }
             (Place::Client(client), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
                 self.oracle.client_sent(moment, client, on, frame);
             }
-            (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+            (Place::Member(_) | Place::Client(_) | Place::Stranger, _) => {}
         }
     }
 
     fn delivered(&mut self, moment: Moment, from: HostId, on: EndId, packet: &Packet, findings: &mut Findings) {
         let place = self.oracle.place(moment.host);
         match (place, packet) {
-            (Place::Voter(voter), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
-                self.oracle.quorum_delivered(moment, voter, from, packet, findings);
+            (Place::Member(member), Packet::ZkQuorum(QuorumMessage::Packet(packet))) => {
+                self.oracle.quorum_delivered(moment, member, from, packet, findings);
             }
-            (Place::Voter(voter), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
-                self.oracle.server_heard(moment, voter, on, frame);
+            (Place::Member(member), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
+                self.oracle.server_heard(moment, member, on, frame);
             }
             (Place::Client(client), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
                 self.oracle.client_told(moment, client, on, frame, findings);
             }
-            (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+            (Place::Member(_) | Place::Client(_) | Place::Stranger, _) => {}
         }
     }
 }
@@ -239,7 +244,7 @@ impl Judges<Node> for ZkJudges {
         self.last = moment;
         match seen.what {
             SeenWhat::Stated { fact } => match (self.oracle.place(seen.host), fact) {
-                (Place::Voter(voter), Fact::Coordinator(fact)) => self.server_stated(moment, voter, fact, findings),
+                (Place::Member(member), Fact::Coordinator(fact)) => self.server_stated(moment, member, fact, findings),
                 (Place::Client(client), Fact::ZkWorkload(fact)) => {
                     self.client_stated(moment, client, fact, findings);
                 }
@@ -247,7 +252,7 @@ impl Judges<Node> for ZkJudges {
                     Place::Client(_),
                     Fact::Broker(broker::Fact::Zk(fact)) | Fact::KafkaClient(KafkaClientFact::Session(fact)),
                 ) => self.session_stated(moment, fact, findings),
-                (Place::Voter(_) | Place::Client(_) | Place::Stranger, _) => {}
+                (Place::Member(_) | Place::Client(_) | Place::Stranger, _) => {}
             },
             SeenWhat::Sent { to, on, message } => self.sent(moment, to, on, message, findings),
             SeenWhat::Delivered { from, on, message } => self.delivered(moment, from, on, message, findings),
@@ -263,8 +268,8 @@ impl Judges<Node> for ZkJudges {
             | SeenWhat::Crashed { .. }
             | SeenWhat::Lost { .. }
             | SeenWhat::Closed { .. } => {
-                if let Place::Voter(voter) = self.oracle.place(seen.host) {
-                    self.voter_seen(moment, voter, seen.what, findings);
+                if let Place::Member(member) = self.oracle.place(seen.host) {
+                    self.member_seen(moment, member, seen.what, findings);
                 }
             }
             SeenWhat::DatagramSent { .. }
@@ -318,20 +323,20 @@ impl ZkJudges {
         self.oracle.unsettled_in(now, |host| hosts.is_running(host), is_in)
     }
 
-    fn voter_seen(&mut self, moment: Moment, voter: usize, what: SeenWhat<'_, Node>, findings: &mut Findings) {
+    fn member_seen(&mut self, moment: Moment, member: usize, what: SeenWhat<'_, Node>, findings: &mut Findings) {
         let oracle = &mut self.oracle;
         match what {
-            SeenWhat::Wrote { path, offset, bytes } => oracle.wrote(moment, voter, path, offset, bytes, findings),
-            SeenWhat::Resized { path, to, .. } => oracle.resized(voter, path, to),
-            SeenWhat::Renamed { from, to } => oracle.renamed(moment, voter, from, to, findings),
-            SeenWhat::Removed { path } => oracle.removed(voter, path),
-            SeenWhat::Created { path } => oracle.created(voter, path),
-            SeenWhat::Durable { result: Ok(()), .. } => oracle.synced(moment, voter),
-            SeenWhat::Durable { result: Err(_), .. } => oracle.log_failed(voter),
-            SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, voter, incarnation.0, disk, findings),
-            SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, voter),
-            SeenWhat::Crashed { power: true, disk } => oracle.lost_power(moment, voter, disk),
-            SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_closed(voter, on),
+            SeenWhat::Wrote { path, offset, bytes } => oracle.wrote(moment, member, path, offset, bytes, findings),
+            SeenWhat::Resized { path, to, .. } => oracle.resized(member, path, to),
+            SeenWhat::Renamed { from, to } => oracle.renamed(moment, member, from, to, findings),
+            SeenWhat::Removed { path } => oracle.removed(member, path),
+            SeenWhat::Created { path } => oracle.created(member, path),
+            SeenWhat::Durable { result: Ok(()), .. } => oracle.synced(moment, member),
+            SeenWhat::Durable { result: Err(_), .. } => oracle.log_failed(member),
+            SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, member, incarnation.0, disk, findings),
+            SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, member),
+            SeenWhat::Crashed { power: true, disk } => oracle.lost_power(moment, member, disk),
+            SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_closed(member, on),
             SeenWhat::Stated { .. }
             | SeenWhat::Sent { .. }
             | SeenWhat::Delivered { .. }
@@ -361,8 +366,8 @@ impl Look for Eyes<'_> {
         self.0.local_time(host, at)
     }
 
-    fn tree(&self, voter: HostId) -> Option<TreeLook> {
-        let database = self.0.machine(voter).and_then(Node::as_coordinator)?.database();
+    fn tree(&self, member: HostId) -> Option<TreeLook> {
+        let database = self.0.machine(member).and_then(Node::as_coordinator)?.database();
         Some(TreeLook {
             zxid: database.last_processed(),
             digest: database.digest(),
@@ -370,8 +375,8 @@ impl Look for Eyes<'_> {
         })
     }
 
-    fn ephemeral_of(&self, voter: HostId, session: SessionId) -> Option<String> {
-        let database = self.0.machine(voter).and_then(Node::as_coordinator)?.database();
+    fn ephemeral_of(&self, member: HostId, session: SessionId) -> Option<String> {
+        let database = self.0.machine(member).and_then(Node::as_coordinator)?.database();
         database.tree().ephemerals(session).next().map(str::to_owned)
     }
 }
@@ -390,6 +395,19 @@ const fn is_of_disks(fault: &Fault) -> bool {
             | Fault::LostWrite { .. }
             | Fault::MisdirectedWrite { .. }
     )
+}
+
+/// Who counts at first, as the servers' own configuration has it.
+fn configuration(config: &ServerConfig, place_of: impl Fn(Sid) -> Option<usize>) -> Configuration {
+    let place = |sid: &Sid| place_of(*sid).expect("every server has a host");
+    let places = |role| config.members.iter().filter(move |(_, it)| it.role == role).map(|(sid, _)| place(sid));
+    if config.members.is_empty() {
+        return Configuration::majority([0], []); // Alone.
+    }
+    let configuration = Configuration::majority(places(LearnerType::Participant), places(LearnerType::Observer));
+    let Some(Hierarchy { groups, weights }) = &config.hierarchy else { return configuration };
+    let groups: Vec<_> = groups.iter().map(|(sid, &group)| (place(sid), group)).collect();
+    configuration.weighed(groups, weights.iter().map(|(sid, &weight)| (place(sid), weight)).collect())
 }
 
 const fn kind_of(kind: OpKind) -> OperationKind {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use jute::Sid;
 use machine::HostId;
 
-/// A voter.
+use crate::configuration::Configuration;
+
+/// A ZooKeeper server of the ensemble, whatever it is to it: a voter, an observer, or nothing any more.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Voter {
+pub struct Member {
     /// Its host.
     pub host: HostId,
     /// Its `myid`.
@@ -30,8 +32,10 @@ pub struct Client {
 /// Who is who, and the configuration that decides what is promised.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ensemble {
-    /// The voters; one alone is a standalone server.
-    pub voters: Vec<Voter>,
+    /// The servers; one alone is a standalone server.
+    pub members: Vec<Member>,
+    /// Who of them votes and who observes at first.
+    pub configuration: Configuration,
     /// The clients.
     pub clients: Vec<Client>,
     /// `forceSync`: without it an acknowledgement promises the page cache only.
@@ -42,19 +46,11 @@ pub struct Ensemble {
     pub situations: Vec<String>,
 }
 
-impl Ensemble {
-    /// How many voters are a quorum.
-    #[must_use]
-    pub fn quorum(&self) -> usize {
-        self.voters.len() / 2 + 1
-    }
-}
-
 /// What a host is to the judges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
-    /// A voter, by its place among them.
-    Voter(usize),
+    /// A server of the ensemble, by its place among them.
+    Member(usize),
     /// A client, by its place among them.
     Client(usize),
     /// Something else.
@@ -70,13 +66,14 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn new(ensemble: Ensemble) -> Arc<Self> {
-        assert!(!ensemble.voters.is_empty(), "an ensemble has a voter");
-        assert!(ensemble.voters.len() <= 32, "voters are kept in a mask of 32 bits");
-        let hosts = ensemble.voters.iter().map(|voter| voter.host).chain(ensemble.clients.iter().map(|it| it.host));
+        assert!(!ensemble.members.is_empty(), "an ensemble has a server");
+        assert_ne!(ensemble.configuration.voters(), 0, "an ensemble has a voter");
+        assert!(ensemble.members.len() <= 32, "members are kept in a mask of 32 bits");
+        let hosts = ensemble.members.iter().map(|member| member.host).chain(ensemble.clients.iter().map(|it| it.host));
         let len = hosts.map(|host| host.0 as usize + 1).max().unwrap_or(0);
         let mut places = vec![Place::Stranger; len];
-        for (at, voter) in ensemble.voters.iter().enumerate() {
-            places[voter.host.0 as usize] = Place::Voter(at);
+        for (at, member) in ensemble.members.iter().enumerate() {
+            places[member.host.0 as usize] = Place::Member(at);
         }
         for (at, client) in ensemble.clients.iter().enumerate() {
             assert_eq!(places[client.host.0 as usize], Place::Stranger, "a host has one place");
@@ -90,10 +87,10 @@ impl Roster {
         self.places.get(host.0 as usize).copied().unwrap_or(Place::Stranger)
     }
 
-    /// The voter on a host.
-    pub(crate) fn voter(&self, host: HostId) -> Option<usize> {
+    /// The server of the ensemble on a host.
+    pub(crate) fn member(&self, host: HostId) -> Option<usize> {
         match self.place(host) {
-            Place::Voter(at) => Some(at),
+            Place::Member(at) => Some(at),
             Place::Client(_) | Place::Stranger => None,
         }
     }
@@ -101,21 +98,26 @@ impl Roster {
     /// The name of a host.
     pub(crate) fn name(&self, host: HostId) -> &str {
         match self.place(host) {
-            Place::Voter(at) => &self.ensemble.voters[at].name,
+            Place::Member(at) => &self.ensemble.members[at].name,
             Place::Client(at) => &self.ensemble.clients[at].name,
             Place::Stranger => "somebody",
         }
     }
 
-    pub(crate) fn is_standalone(&self) -> bool {
-        self.ensemble.voters.len() == 1
+    /// The place of the server with this id.
+    pub(crate) fn place_of(&self, sid: Sid) -> Option<usize> {
+        self.ensemble.members.iter().position(|member| member.sid == sid)
     }
 
-    /// The names of the voters in a mask.
+    pub(crate) fn is_standalone(&self) -> bool {
+        self.ensemble.members.len() == 1
+    }
+
+    /// The names of the members in a mask.
     pub(crate) fn names(&self, mask: u32) -> String {
-        let voters = self.ensemble.voters.iter().enumerate();
+        let members = self.ensemble.members.iter().enumerate();
         let names: Vec<&str> =
-            voters.filter(|(at, _)| mask & 1 << at != 0).map(|(_, voter)| voter.name.as_str()).collect();
+            members.filter(|(at, _)| mask & 1 << at != 0).map(|(_, member)| member.name.as_str()).collect();
         if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
     }
 }

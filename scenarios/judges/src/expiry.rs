@@ -16,36 +16,36 @@ use crate::{Moment, Rule};
 
 impl Oracle {
     /// A leader gave up on a session: its close was submitted.
-    pub fn session_expired(&mut self, moment: Moment, voter: usize, session: SessionId, timeout_ms: i32) {
-        self.todo.push(Todo::Expired { voter, session, timeout_ms, moment });
+    pub fn session_expired(&mut self, moment: Moment, member: usize, session: SessionId, timeout_ms: i32) {
+        self.todo.push(Todo::Expired { member, session, timeout_ms, moment });
     }
 
     /// A request or a ping of a client reached the server it is connected to.
-    pub(crate) fn client_heard(&mut self, moment: Moment, voter: usize, end: machine::EndId) {
-        let server = &self.servers[voter];
+    pub(crate) fn client_heard(&mut self, moment: Moment, member: usize, end: machine::EndId) {
+        let server = &self.servers[member];
         if server.leads.is_some()
             && let Some(&(session, timeout_ms)) = server.ends.get(&end)
         {
-            self.todo.push(Todo::Touched { voter, session, timeout_ms, moment });
+            self.todo.push(Todo::Touched { member, session, timeout_ms, moment });
         }
     }
 
     pub(crate) fn on_touched(
         &mut self,
-        voter: usize,
+        member: usize,
         session: SessionId,
         timeout_ms: i32,
         moment: Moment,
         look: &impl Look,
     ) {
-        let server = Arc::make_mut(&mut self.servers[voter]);
+        let server = Arc::make_mut(&mut self.servers[member]);
         let local = look.local(server.host, moment.at);
         server.touches.insert(session, Touch { local, timeout_ms, moment });
     }
 
     /// A new leader gives every session of its table its full time.
-    pub(crate) fn touch_all(&mut self, voter: usize, moment: Moment, look: &impl Look) {
-        let server = Arc::make_mut(&mut self.servers[voter]);
+    pub(crate) fn touch_all(&mut self, member: usize, moment: Moment, look: &impl Look) {
+        let server = Arc::make_mut(&mut self.servers[member]);
         let local = look.local(server.host, moment.at);
         server.touches.clear();
         for (&session, &timeout_ms) in self.replay.sessions() {
@@ -55,7 +55,7 @@ impl Oracle {
 
     pub(crate) fn check_expired(
         &mut self,
-        voter: usize,
+        member: usize,
         session: SessionId,
         timeout_ms: i32,
         moment: Moment,
@@ -63,7 +63,7 @@ impl Oracle {
         findings: &mut Findings,
     ) {
         self.tally.check(Rule::ExpiryNotEarly);
-        let server = Arc::make_mut(&mut self.servers[voter]);
+        let server = Arc::make_mut(&mut self.servers[member]);
         let now = look.local(server.host, moment.at);
         if let Some(touch) = server.touches.remove(&session) {
             let timeout = Span::millis(u64::try_from(touch.timeout_ms.min(timeout_ms)).unwrap_or(0));
@@ -71,7 +71,7 @@ impl Oracle {
             // Whoever is closing is not touched any more (zookeeper.md §7.6), and is in the table until the close is applied.
             let is_closing = || self.replay.closed(session).is_some() || self.canon.is_close_proposed(session);
             if silence < timeout && !is_closing() {
-                let leader = self.voter_name(voter).to_owned();
+                let leader = self.member_name(member).to_owned();
                 let headline = format!(
                     "{leader} expired session {session} after {} ms of silence; its timeout is {} ms",
                     silence.as_millis(),

@@ -10,7 +10,7 @@
 //! ```text
 //!  writes, syncs ─▶ Server: log, snapshots, epochs ─┐
 //!  packets ───────▶ Server: role, synchronisation ──┼─▶ Canon: the committed history ─▶ Replay: a model of its own
-//!  facts ─────────▶ established, committed, applied ┘        ▲            C01–C14              C19 C20 C22 C25
+//!  facts ─────────▶ established, committed, applied ┘        ▲        C01–C14 C35 C42          C19 C20 C22 C25
 //!  client frames ─▶ Conversations: promises, sessions, watches     C13 C25 C27 C31
 //!  client facts ──▶ History: what clients saw, judged at the end   C29 C33 H20 ─▶ GAP if nobody else noticed
 //! ```
@@ -27,6 +27,7 @@
 mod budget;
 mod canon;
 mod chunked;
+mod configuration;
 mod conversation;
 mod court;
 mod coverage;
@@ -38,6 +39,7 @@ mod expiry;
 mod history;
 pub mod kafka;
 mod liveness;
+mod membership;
 mod moment;
 mod oracle;
 mod replay;
@@ -51,10 +53,11 @@ mod tally;
 mod txn_log;
 mod zab;
 
+pub use configuration::Configuration;
 pub use court::Court;
 pub use coverage::{CoverageMark, PROPERTIES, Property, property_of};
 pub use dispatch::ZkJudges;
-pub use ensemble::{Client, Ensemble, Voter};
+pub use ensemble::{Client, Ensemble, Member};
 pub use history::{Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, WatchMap};
 pub use moment::Moment;
 pub use oracle::{Look, Oracle, TreeLook};

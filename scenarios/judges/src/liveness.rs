@@ -14,10 +14,13 @@ use crate::server::{DiskPast, Role};
 use crate::txn_log::{is_log, zxid_of};
 use crate::{Moment, Rule};
 
-/// Why a voter that does not run is not waited for.
+/// Why a member that does not run is not waited for.
 const REFUSED: &str = "a server refuses to start because it cannot trust its disk, as the real one does (zookeeper.md §9.6): it is not waited for";
 
-/// Why a voter that does not follow is not waited for.
+/// Why a server that was removed is not waited for.
+const LEFT_OUT: &str = "a server that was removed does not start again, because its own configuration does not have it: it is not waited for, also if it was added again meanwhile (zookeeper.md §15)";
+
+/// Why a member that does not follow is not waited for.
 const AHEAD: &str = "a server promised an epoch whose leader was never established, above that of the present leader: it refuses this one for as long as it leads (known hole, zookeeper.md §3.3)";
 
 /// How the refusal begins of a server whose log is ahead of its `currentEpoch`.
@@ -25,21 +28,24 @@ const EPOCH_BEHIND: &str = "currentEpoch is ";
 /// How the refusal ends of a server that takes an empty log file for damage.
 const EMPTY_LOG: &str = " ends inside its header";
 
+/// How the refusal ends of a server that is not in its own configuration.
+const NOT_IN_IT: &str = " is not in the peer list";
+
 /// How long the notice of a change may be on its way when everything has come to rest.
 const WATCH_PATIENCE: machine::Span = machine::Span::secs(2);
 
 impl Oracle {
     /// A server refused to start, for this reason: its disk is looked at when the step is over.
-    pub fn refused_to_start(&mut self, moment: Moment, voter: usize, why: &str) {
-        self.server_mut(voter).refused = Some(moment);
-        self.todo.push(Todo::Refused { voter, why: Arc::from(why), moment });
+    pub fn refused_to_start(&mut self, moment: Moment, member: usize, why: &str) {
+        self.server_mut(member).refused = Some(moment);
+        self.todo.push(Todo::Refused { member, why: Arc::from(why), moment });
     }
 
     /// Disks fail in a way from which no server need recover.
     pub fn disks_fail(&mut self, hosts: &[HostId]) {
-        for voter in 0..self.servers.len() {
-            if hosts.contains(&self.servers[voter].host) {
-                self.server_mut(voter).disk = DiskPast::Failed;
+        for member in 0..self.servers.len() {
+            if hosts.contains(&self.servers[member].host) {
+                self.server_mut(member).disk = DiskPast::Failed;
             }
         }
     }
@@ -47,15 +53,18 @@ impl Oracle {
     /// C49: nothing happened to its disk that excuses it.
     pub(crate) fn check_refused(
         &mut self,
-        voter: usize,
+        member: usize,
         why: &str,
         moment: Moment,
         look: &impl Look,
         findings: &mut Findings,
     ) {
         self.tally.check(Rule::NoRestartRefusal);
-        let server = &self.servers[voter];
+        let server = &self.servers[member];
         let disk = look.disk(server.host);
+        if why.ends_with(NOT_IN_IT) && self.goes_by_others(member) {
+            return; // It was removed, and knows it.
+        }
         let past = match server.disk {
             DiskPast::Failed => return,
             DiskPast::LostPower => {
@@ -77,7 +86,7 @@ impl Oracle {
                 "its disk never failed and never lost power"
             }
         };
-        let headline = format!("{} refuses to start: {why}; but {past}", self.voter_name(voter));
+        let headline = format!("{} refuses to start: {why}; but {past}", self.member_name(member));
         let story = Story::new(Rule::NoRestartRefusal, headline).kind("refused").detected(moment, why.to_owned());
         self.broken(Rule::NoRestartRefusal, story, findings);
     }
@@ -93,7 +102,7 @@ impl Oracle {
         self.unsettled_in(now, is_running, |_| true)
     }
 
-    /// The same for a core: nothing is asked of a voter or a client outside of it.
+    /// The same for a core: nothing is asked of a member or a client outside of it.
     pub fn unsettled_in(
         &mut self,
         now: Instant,
@@ -112,23 +121,22 @@ impl Oracle {
         if let Some(what) = self.unsettled_sessions(&is_running, &is_in) {
             return Some(told(Rule::SessionsSettle, &what));
         }
-        let behind = self
-            .servers
-            .iter()
-            .enumerate()
-            .find(|(_, server)| is_in(server.host) && server.serves() && server.memory.contains < self.canon.len());
-        if let Some((voter, server)) = behind {
-            let (name, has, all) = (self.voter_name(voter), server.memory.contains, self.canon.len());
+        let behind = self.servers.iter().enumerate().find(|&(at, server)| {
+            let is_behind = server.serves() && server.memory.contains < self.canon.len();
+            is_behind && is_in(server.host) && self.in_force.is_member(at)
+        });
+        if let Some((member, server)) = behind {
+            let (name, has, all) = (self.member_name(member), server.memory.contains, self.canon.len());
             return Some(told(
                 Rule::LeaderAndSynced,
                 &format!("{name} has applied {has} of {all} committed transactions ({})", self.who_waits(now)),
             ));
         }
-        for voter in 0..self.servers.len() {
-            if let Some(moment) = self.servers[voter].refused.filter(|_| self.servers[voter].role == Role::Down) {
-                self.tally.note(REFUSED, moment);
+        for member in 0..self.servers.len() {
+            if let Some(moment) = self.servers[member].refused.filter(|_| self.servers[member].role == Role::Down) {
+                self.tally.note(if self.goes_by_others(member) { LEFT_OUT } else { REFUSED }, moment);
             }
-            if let Some(moment) = self.is_ahead_of_leader(voter) {
+            if let Some(moment) = self.is_ahead_of_leader(member) {
                 self.tally.relax(Rule::LeaderAndSynced, AHEAD);
                 self.tally.note(AHEAD, moment);
             }
@@ -143,7 +151,7 @@ impl Oracle {
             leaders.retain(|&at| at == last || is_in(self.servers[at].host));
         }
         let &[leader] = leaders.as_slice() else {
-            let names: Vec<&str> = leaders.iter().map(|&at| self.voter_name(at)).collect();
+            let names: Vec<&str> = leaders.iter().map(|&at| self.member_name(at)).collect();
             return Some(if names.is_empty() {
                 "no leader is established".to_owned()
             } else {
@@ -151,30 +159,39 @@ impl Oracle {
             });
         };
         let host = self.servers[leader].host;
-        for (voter, server) in self.servers.iter().enumerate().filter(|(_, server)| is_in(server.host)) {
+        for (member, server) in self.servers.iter().enumerate().filter(|(_, server)| is_in(server.host)) {
+            if !self.in_force.is_member(member) {
+                continue; // Nobody waits for who was removed.
+            }
             if !is_running(server.host) {
                 if server.refused.is_some() {
                     continue;
                 }
-                return Some(format!("{} does not run", self.voter_name(voter)));
+                return Some(format!("{} does not run", self.member_name(member)));
             }
-            if voter != leader && server.follows != Some(host) && self.is_ahead_of_leader(voter).is_none() {
+            if member != leader && server.follows != Some(host) && self.is_ahead_of_leader(member).is_none() {
                 return Some(format!(
                     "{} is not in step with {}, the leader",
-                    self.voter_name(voter),
-                    self.voter_name(leader)
+                    self.member_name(member),
+                    self.member_name(leader)
                 ));
             }
         }
         None
     }
 
-    /// A voter that follows nobody has accepted an epoch above the one that is led: since when.
-    fn is_ahead_of_leader(&self, voter: usize) -> Option<Moment> {
+    /// A server that follows nobody has accepted an epoch above the one that is led: since when.
+    fn is_ahead_of_leader(&self, member: usize) -> Option<Moment> {
         let led = self.servers.iter().filter_map(|server| server.leads).max()?;
-        let server = &self.servers[voter];
+        let server = &self.servers[member];
         let (accepted, since) = server.accepted.value?;
         (server.leads.is_none() && server.follows.is_none() && accepted > led.value()).then_some(since)
+    }
+
+    /// Whether the configuration that a server came to go by last does not have it.
+    fn goes_by_others(&self, member: usize) -> bool {
+        let by = self.servers[member].goes_by.and_then(|version| self.versions.get(&version));
+        by.is_some_and(|(configuration, _)| !configuration.is_member(member))
     }
 
     fn without_probe(&self) -> Option<String> {
@@ -223,12 +240,12 @@ impl Oracle {
         None
     }
 
-    /// The voters, what they do, and since when.
+    /// The servers, what they do, and since when.
     fn who_waits(&self, now: Instant) -> String {
         let mut text = String::new();
-        for (voter, server) in self.servers.iter().enumerate() {
-            let separator = if voter == 0 { "" } else { "; " };
-            let _ = write!(text, "{separator}{} {}", self.voter_name(voter), server.role.name());
+        for (member, server) in self.servers.iter().enumerate() {
+            let separator = if member == 0 { "" } else { "; " };
+            let _ = write!(text, "{separator}{} {}", self.member_name(member), server.role.name());
             if let Some(epoch) = server.leads {
                 let _ = write!(text, " epoch {epoch}");
             } else if let Some(leader) = server.follows.or(server.sync.as_ref().map(|sync| sync.leader)) {
@@ -247,12 +264,12 @@ impl Oracle {
 
     /// The run is over: the leader still has everything, and then the black-box checks.
     pub fn finish(&mut self, now: Moment, findings: &mut Findings) {
-        if let Some(voter) = (0..self.servers.len()).rev().max_by_key(|&at| self.servers[at].leads)
-            && let Some(epoch) = self.servers[voter].leads
+        if let Some(member) = (0..self.servers.len()).rev().max_by_key(|&at| self.servers[at].leads)
+            && let Some(epoch) = self.servers[member].leads
         {
             self.tally.check(Rule::NoAckedLoss);
             let canon = Arc::clone(&self.canon);
-            let server = self.server_mut(voter);
+            let server = self.server_mut(member);
             let contains = server.align(&canon).contains;
             // A quorum commits without its leader's disk: what that proposed itself may still be on its way there.
             let is_on_its_way = |zxid: Zxid| {
@@ -261,7 +278,7 @@ impl Oracle {
             let is_lost = canon.get(contains).is_some_and(|first| !is_on_its_way(first.zxid));
             drop(canon);
             if is_lost {
-                self.lost(now, voter, epoch, contains, findings);
+                self.lost(now, member, epoch, contains, findings);
             }
         }
         self.judge_history(now, findings);

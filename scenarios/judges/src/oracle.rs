@@ -1,4 +1,4 @@
-//! What the judges hold: a shadow of each voter, the committed history, and what clients were told.
+//! What the judges hold: a shadow of each server, the committed history, and what clients were told.
 //!
 //! Its methods take plain data, so that a test can tell a history in ten lines. `dispatch.rs` translates what the engine saw
 //! into them; nothing else here knows machines.
@@ -15,6 +15,7 @@ use machine::disk::PageCache;
 use machine::{HostId, Instant};
 
 use crate::canon::Canon;
+use crate::configuration::{Configuration, Needs};
 use crate::conversation::Conversations;
 use crate::describe::describe;
 use crate::durability::{NAME_NOT_SYNCED, STEPPED_OVER};
@@ -32,10 +33,10 @@ pub trait Look {
     fn disk(&self, host: HostId) -> &PageCache;
     /// What a host's clock shows at an instant of the world.
     fn local(&self, host: HostId, at: Instant) -> Instant;
-    /// The tree that a voter has in memory.
-    fn tree(&self, voter: HostId) -> Option<TreeLook>;
+    /// The tree that a member has in memory.
+    fn tree(&self, member: HostId) -> Option<TreeLook>;
     /// The first ephemeral of a session in that tree.
-    fn ephemeral_of(&self, voter: HostId, session: SessionId) -> Option<String>;
+    fn ephemeral_of(&self, member: HostId, session: SessionId) -> Option<String>;
 }
 
 /// A tree as it is in a server's memory.
@@ -53,27 +54,31 @@ pub struct TreeLook {
 #[derive(Clone, Debug)]
 pub(crate) enum Todo {
     /// A follower acknowledged a proposal.
-    Acked { voter: usize, zxid: Zxid, moment: Moment },
+    Acked { member: usize, zxid: Zxid, moment: Moment },
     /// A learner acknowledged NEWLEADER.
-    AckedNewLeader { voter: usize, epoch: PeerEpoch, moment: Moment },
+    AckedNewLeader { member: usize, epoch: PeerEpoch, moment: Moment },
     /// A server applied the end of a session.
-    Closed { voter: usize, session: SessionId, moment: Moment },
-    /// A transaction became committed.
-    Committed { zxid: Zxid, moment: Moment },
-    /// A leader was established.
-    Established { voter: usize, epoch: PeerEpoch, moment: Moment },
+    Closed { member: usize, session: SessionId, moment: Moment },
+    /// A transaction became committed, for which so much was needed.
+    Committed { zxid: Zxid, needs: Needs, moment: Moment },
+    /// A leader was established, for which so much was needed.
+    Established { member: usize, epoch: PeerEpoch, needs: Needs, moment: Moment },
+    /// A server goes by a configuration.
+    Activated { member: usize, version: Zxid, moment: Moment },
+    /// A leader was established with an older configuration than that in force.
+    Outdated { member: usize, epoch: PeerEpoch, offered: Zxid, moment: Moment },
     /// `currentEpoch` was written.
-    EpochWritten { voter: usize, epoch: u32, moment: Moment },
+    EpochWritten { member: usize, epoch: u32, moment: Moment },
     /// A leader heard of a session.
-    Touched { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
+    Touched { member: usize, session: SessionId, timeout_ms: i32, moment: Moment },
     /// A leader gave up on a session.
-    Expired { voter: usize, session: SessionId, timeout_ms: i32, moment: Moment },
+    Expired { member: usize, session: SessionId, timeout_ms: i32, moment: Moment },
     /// A server read its disk back.
-    Recovered { voter: usize, moment: Moment },
+    Recovered { member: usize, moment: Moment },
     /// A server refused to start.
-    Refused { voter: usize, why: Arc<str>, moment: Moment },
-    /// A sync completed on a voter's disk.
-    Synced { voter: usize, moment: Moment },
+    Refused { member: usize, why: Arc<str>, moment: Moment },
+    /// A sync completed on a member's disk.
+    Synced { member: usize, moment: Moment },
 }
 
 /// Everything the judges know.
@@ -92,7 +97,13 @@ pub struct Oracle {
     pub(crate) leaders: BTreeMap<PeerEpoch, Moment>,
     /// The tree a snapshot on its way holds, by sender and receiver.
     pub(crate) in_flight: BTreeMap<(HostId, HostId), Memory>,
-    /// Voters that acknowledged NEWLEADER of the epochs whose leader is not established: it may be paused for long.
+    /// The configuration in force, by the committed history.
+    pub(crate) in_force: Arc<Configuration>,
+    /// Every configuration that came into force, by version.
+    pub(crate) versions: Arc<BTreeMap<Zxid, (Arc<Configuration>, Moment)>>,
+    /// The configurations that leaders told their learners, by epoch, until they are established.
+    pub(crate) offers: BTreeMap<PeerEpoch, Arc<Configuration>>,
+    /// Members that acknowledged NEWLEADER of the epochs whose leader is not established: it may be paused for long.
     pub(crate) new_leader_acks: BTreeMap<PeerEpoch, u32>,
     /// Clients whose write behind the faults succeeded.
     pub(crate) probed: u64,
@@ -112,7 +123,10 @@ impl Oracle {
     #[must_use]
     pub fn new(ensemble: Ensemble) -> Self {
         let roster = Roster::new(ensemble);
-        let servers = roster.ensemble.voters.iter().map(|voter| Arc::new(Server::new(voter.host))).collect();
+        let in_force = Arc::new(roster.ensemble.configuration.clone());
+        let start = Moment { event: 0, at: Instant::ZERO, host: roster.ensemble.members[0].host };
+        let versions = BTreeMap::from([(in_force.version(), (Arc::clone(&in_force), start))]);
+        let servers = roster.ensemble.members.iter().map(|member| Arc::new(Server::new(member.host))).collect();
         let conversations = Conversations::new(roster.ensemble.clients.len());
         Self {
             roster,
@@ -125,6 +139,9 @@ impl Oracle {
             history: Arc::default(),
             leaders: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            in_force,
+            versions: Arc::new(versions),
+            offers: BTreeMap::new(),
             new_leader_acks: BTreeMap::new(),
             probed: 0,
             todo: Vec::new(),
@@ -175,10 +192,10 @@ impl Oracle {
         &self.roster.ensemble
     }
 
-    /// What a voter is to its ensemble; down if there is no such voter.
+    /// What a member is to its ensemble; down if there is no such member.
     #[must_use]
     pub fn role_of(&self, host: HostId) -> Role {
-        self.roster.voter(host).map_or(Role::Down, |voter| self.servers[voter].role)
+        self.roster.member(host).map_or(Role::Down, |member| self.servers[member].role)
     }
 
     /// The step is over: what had to wait for that is checked now.
@@ -189,49 +206,53 @@ impl Oracle {
         let mut todo = std::mem::take(&mut self.todo);
         for item in todo.drain(..) {
             match item {
-                Todo::Acked { voter, zxid, moment } => self.check_ack(voter, zxid, moment, look, findings),
-                Todo::AckedNewLeader { voter, epoch, moment } => {
-                    self.check_new_leader_ack(voter, epoch, moment, look, findings);
+                Todo::Acked { member, zxid, moment } => self.check_ack(member, zxid, moment, look, findings),
+                Todo::AckedNewLeader { member, epoch, moment } => {
+                    self.check_new_leader_ack(member, epoch, moment, look, findings);
                 }
-                Todo::Closed { voter, session, moment } => self.check_closed(voter, session, moment, look, findings),
-                Todo::Committed { zxid, moment } => self.check_commit(zxid, moment, look, findings),
-                Todo::Established { voter, epoch, moment } => {
-                    self.check_established(voter, epoch, moment, look, findings);
+                Todo::Closed { member, session, moment } => self.check_closed(member, session, moment, look, findings),
+                Todo::Committed { zxid, needs, moment } => self.check_commit(zxid, &needs, moment, look, findings),
+                Todo::Established { member, epoch, needs, moment } => {
+                    self.check_established((member, epoch), &needs, moment, look, findings);
                 }
-                Todo::EpochWritten { voter, epoch, moment } => {
-                    self.check_epoch_written(voter, epoch, moment, look, findings);
+                Todo::Activated { member, version, moment } => self.check_activated(member, version, moment, findings),
+                Todo::Outdated { member, epoch, offered, moment } => {
+                    self.check_outdated(member, (epoch, offered), moment, look, findings);
                 }
-                Todo::Touched { voter, session, timeout_ms, moment } => {
-                    self.on_touched(voter, session, timeout_ms, moment, look);
+                Todo::EpochWritten { member, epoch, moment } => {
+                    self.check_epoch_written(member, epoch, moment, look, findings);
                 }
-                Todo::Expired { voter, session, timeout_ms, moment } => {
-                    self.check_expired(voter, session, timeout_ms, moment, look, findings);
+                Todo::Touched { member, session, timeout_ms, moment } => {
+                    self.on_touched(member, session, timeout_ms, moment, look);
                 }
-                Todo::Recovered { voter, moment } => self.check_recovered(voter, moment, look, findings),
-                Todo::Refused { voter, why, moment } => self.check_refused(voter, &why, moment, look, findings),
-                Todo::Synced { voter, moment } => self.on_synced(voter, moment, look, findings),
+                Todo::Expired { member, session, timeout_ms, moment } => {
+                    self.check_expired(member, session, timeout_ms, moment, look, findings);
+                }
+                Todo::Recovered { member, moment } => self.check_recovered(member, moment, look, findings),
+                Todo::Refused { member, why, moment } => self.check_refused(member, &why, moment, look, findings),
+                Todo::Synced { member, moment } => self.on_synced(member, moment, look, findings),
             }
         }
         self.todo = todo;
     }
 
     /// A server applied the end of a session: its tree is looked at when the step is over.
-    pub fn session_closed(&mut self, moment: Moment, voter: usize, session: SessionId) {
-        self.todo.push(Todo::Closed { voter, session, moment });
+    pub fn session_closed(&mut self, moment: Moment, member: usize, session: SessionId) {
+        self.todo.push(Todo::Closed { member, session, moment });
     }
 
     /// C20: with a session all its ephemerals end, in every tree. All servers may do the same wrong, so that their trees agree.
     fn check_closed(
         &mut self,
-        voter: usize,
+        member: usize,
         session: SessionId,
         moment: Moment,
         look: &impl Look,
         findings: &mut Findings,
     ) {
         self.tally.check(Rule::EphemeralOwnerLive);
-        let Some(path) = look.ephemeral_of(self.servers[voter].host, session) else { return };
-        let name = self.voter_name(voter);
+        let Some(path) = look.ephemeral_of(self.servers[member].host, session) else { return };
+        let name = self.member_name(member);
         let headline = format!("{name} applied the end of session {session}, and its ephemeral {path} is still there");
         let mut story = Story::new(Rule::EphemeralOwnerLive, headline).kind("ephemeral-left-in-tree");
         if let Some((zxid, then)) = self.replay.closed(session) {
@@ -242,21 +263,21 @@ impl Oracle {
     }
 
     /// A server has read its disk back: its tree is looked at when the step is over.
-    pub fn read_back(&mut self, moment: Moment, voter: usize) {
+    pub fn read_back(&mut self, moment: Moment, member: usize) {
         // It started: nothing refused it (C49).
         self.tally.check(Rule::NoRestartRefusal);
-        self.todo.push(Todo::Recovered { voter, moment });
+        self.todo.push(Todo::Recovered { member, moment });
     }
 
     /// C16: what a server read back is what the committed history makes.
-    fn check_recovered(&mut self, voter: usize, moment: Moment, look: &impl Look, findings: &mut Findings) {
-        self.server_mut(voter).misread = None;
-        let Some(tree) = look.tree(self.servers[voter].host) else { return };
+    fn check_recovered(&mut self, member: usize, moment: Moment, look: &impl Look, findings: &mut Findings) {
+        self.server_mut(member).misread = None;
+        let Some(tree) = look.tree(self.servers[member].host) else { return };
         // Beyond the committed history there is nothing to compare with.
         let Some(committed) = self.canon.position(tree.zxid).and_then(|at| self.canon.get(at)) else { return };
         self.tally.check(Rule::RecoveryEquivalence);
         let expected: Vec<SessionId> = self.replay.sessions_at(tree.zxid).collect();
-        let name = self.voter_name(voter);
+        let name = self.member_name(member);
         let what = if let Some((digest, _)) = committed.tree.filter(|&(digest, _)| digest != tree.digest) {
             Some(("tree", format!("its digest is {:#x}, and it was {digest:#x}", tree.digest)))
         } else if let Some(lost) = expected.iter().find(|session| !tree.sessions.contains(session)) {
@@ -266,17 +287,17 @@ impl Oracle {
             ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
         };
         let Some((kind, what)) = what else { return };
-        let server = &self.servers[voter];
+        let server = &self.servers[member];
         // Recovery goes on from an older snapshot with whatever log there is, and a new epoch in it hides what is missing before.
-        let is_excused = server.lost_snapshot.is_some_and(|lost| self.missing_below(voter, lost).next().is_some());
+        let is_excused = server.lost_snapshot.is_some_and(|lost| self.missing_below(member, lost).next().is_some());
         // Or from whoever did so before, and led with it.
         let why = if is_excused || self.untold.is_some_and(|until| tree.zxid <= until) {
             Some(NAME_NOT_SYNCED)
         } else {
-            self.missing_below(voter, tree.zxid).any(|missing| server.lost_with_power(missing)).then_some(STEPPED_OVER)
+            self.missing_below(member, tree.zxid).any(|missing| server.lost_with_power(missing)).then_some(STEPPED_OVER)
         };
         if let Some(why) = why {
-            self.server_mut(voter).misread = Some((tree.zxid, why));
+            self.server_mut(member).misread = Some((tree.zxid, why));
             self.tally.relax(Rule::RecoveryEquivalence, why);
             self.tally.note(why, moment);
             return;
@@ -289,9 +310,9 @@ impl Oracle {
         self.broken(Rule::RecoveryEquivalence, story, findings);
     }
 
-    /// What a voter's newest snapshot and its log leave out of what was committed up to there.
-    fn missing_below(&self, voter: usize, zxid: Zxid) -> impl Iterator<Item = Zxid> {
-        let server = &self.servers[voter];
+    /// What a member's newest snapshot and its log leave out of what was committed up to there.
+    fn missing_below(&self, member: usize, zxid: Zxid) -> impl Iterator<Item = Zxid> {
+        let server = &self.servers[member];
         let from = self.canon.count_to(server.anchor().unwrap_or(Zxid::ZERO));
         let committed = self.canon.iter_from(from).map(|it| it.zxid).take_while(move |&it| it <= zxid);
         committed.filter(|&it| server.log.position(it).is_none())
@@ -325,12 +346,12 @@ impl Oracle {
         self.roster.name(host)
     }
 
-    pub(crate) fn voter_name(&self, voter: usize) -> &str {
-        &self.roster.ensemble.voters[voter].name
+    pub(crate) fn member_name(&self, member: usize) -> &str {
+        &self.roster.ensemble.members[member].name
     }
 
-    pub(crate) fn server_mut(&mut self, voter: usize) -> &mut Server {
-        Arc::make_mut(&mut self.servers[voter])
+    pub(crate) fn server_mut(&mut self, member: usize) -> &mut Server {
+        Arc::make_mut(&mut self.servers[member])
     }
 
     /// What a transaction does, committed or only proposed.

@@ -217,7 +217,11 @@ impl Replay {
                 self.check_demand(&delete.path, asked, broken);
                 self.delete(&delete.path, zxid, changes);
             }
-            Txn::SetData(set) | Txn::Reconfig(set) => {
+            // The node's own version never moves (zookeeper.md §15).
+            Txn::Reconfig(set) => {
+                self.changed(&Arc::from(set.path.as_str()), zxid, EventType::NodeDataChanged, changes);
+            }
+            Txn::SetData(set) => {
                 self.check_demand(&set.path, asked, broken);
                 let found = self.znodes.get(set.path.as_str()).map(|znode| znode.version);
                 if found.map(Version::next) != Some(set.version) {
@@ -304,6 +308,21 @@ impl Replay {
     }
 }
 
+/// C22 of a reconfiguration: it succeeds if and only if the version that it demands is that in force. What is under way is refused first.
+fn config_demand(asked: Option<&Ask>, txn: &Txn, in_force: Zxid) -> Option<Broken> {
+    let demanded = asked?.ops.first()?.config?;
+    let is_right = demanded == in_force.to_wire();
+    let (kind, what) = if matches!(txn, Txn::Reconfig(_)) && !is_right {
+        ("wrong-version-accepted", "succeeded")
+    } else if matches!(txn, Txn::Error(error) if error.err == ErrorCode::BadVersion) && is_right {
+        ("right-version-refused", "was refused")
+    } else {
+        return None;
+    };
+    let what = format!("a reconfiguration that demanded version {demanded:#x} {what}, where {in_force} is in force");
+    Some(Broken { rule: Rule::Cas, kind, what, made_by: None, before: None })
+}
+
 /// C23: a multi that is committed has the operations it was asked for, each of its kind and of its path.
 fn torn(session: SessionId, asked: &[AskedOp], parts: &[Txn]) -> Option<Broken> {
     let is_its = |(op, part): (&AskedOp, &Txn)| match part {
@@ -381,6 +400,7 @@ impl Oracle {
                 });
             }
         }
+        broken.extend(config_demand(asked.as_deref(), &entry.txn, self.in_force.version()));
         let mut changes = Vec::new();
         match (&entry.txn, asked.as_deref()) {
             (Txn::Error(error), Some(Ask { ops, .. })) => {

@@ -20,6 +20,7 @@ pub const ROLES: &[(&str, &str)] = &[
     ("laggard", "the follower whose log ends first"),
     ("leading-candidate", "a voter that was elected and is not established yet"),
     ("synchronising", "a voter that a leader is bringing up to date"),
+    ("an-observer", "the first server that observes the leader and serves clients"),
     ("looking", "the first voter that looks for a leader"),
     ("lock-holder", "the client that acquired a lock last and still believes that it holds it"),
     ("session-holder", "the first client that has a session"),
@@ -48,7 +49,8 @@ impl Oracle {
         };
         let followers = || {
             let leader = leader();
-            self.servers.iter().filter(move |server| leader.is_some() && server.follows == leader)
+            // Who observes follows nobody.
+            self.servers.iter().filter(move |it| leader.is_some() && it.follows == leader && !it.observes)
         };
         match name {
             "leader" => leader(),
@@ -69,6 +71,11 @@ impl Oracle {
                 let synchronising =
                     self.servers.iter().find(|server| server.sync.is_some() && server.follows.is_none());
                 synchronising.map(|server| server.host)
+            }
+            "an-observer" => {
+                let leader = leader();
+                let observes = |it: &&std::sync::Arc<crate::server::Server>| it.observes && it.follows == leader;
+                self.servers.iter().find(observes).filter(|_| leader.is_some()).map(|server| server.host)
             }
             "looking" => self.servers.iter().find(|server| server.role == Role::Looking).map(|server| server.host),
             "lock-holder" => self.lock_holder(),

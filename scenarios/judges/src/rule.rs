@@ -104,7 +104,7 @@ rules! {
         "A watch whose path changed is delivered while its session lasts, at the latest when everything has come to rest.",
         "Whoever waits for a change that was never told waits for ever.";
     LeaderAndSynced = "V01", "leader-and-synced", "invariants-and-faults.md §2.7 V01, §4; ZK-I46",
-        "After everything healed there is one leader, and all live voters are synchronised with it.",
+        "After everything healed there is one leader, and all live voters and observers are synchronised with it.",
         "An ensemble without a leader serves nobody.";
     WritesComplete = "V02", "writes-complete", "invariants-and-faults.md §2.7 V02, §4; ZK-I47",
         "After everything healed a new write of every client completes.",
@@ -121,6 +121,12 @@ rules! {
     NoSpuriousWatch = "C34", "no-spurious-watch", "invariants-and-faults.md §2.1 C34; ZK-I43; ZOOKEEPER-1667",
         "Black box: what a watch tells is what it waited for: a change or the end of data that was there, or the creation of what was not.",
         "A recipe that is told of a creation does not look at data that changed, and the other way round.";
+    QuorumIntersection = "C35", "quorum-intersection", "invariants-and-faults.md §2.1 C35; zookeeper.md §15",
+        "Who votes changes only by a reconfiguration that a quorum of the old and one of the new voters settled on; versions only grow.",
+        "Two servers that count by configurations without a common voter are two ensembles with one history each.";
+    ObserverSubset = "C42", "observer-subset", "invariant-map.md C42; ZK-I23; ZOOKEEPER-764",
+        "Who has no vote acknowledges no proposal, proposes itself to nobody and never leads.",
+        "A copy that nobody counts on is no copy; counted, it makes a minority commit.";
     NoRestartRefusal = "C49", "no-restart-refusal", "invariant-map.md C49; ZK-I50; ZOOKEEPER-1573, 1653, 2332",
         "A server that died, and whose disk did nothing but what a disk may do, starts again.",
         "Who does not start over a crash, or takes what a crash leaves for damage, needs an operator for what should heal by itself.";

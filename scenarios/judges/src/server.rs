@@ -1,4 +1,4 @@
-//! One voter, as the engine saw it: its disk, its role, what it was sent, and what its tree must contain.
+//! One server, as the engine saw it: its disk, its role, what it was sent, and what its tree must contain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::canon::Canon;
 use crate::snapshot_file;
 use crate::txn_log::{Durability, TxnLog, zxid_of};
 
-/// What a voter is to its ensemble.
+/// What a member is to its ensemble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Its process does not run.
@@ -21,6 +21,8 @@ pub enum Role {
     Looking,
     /// It follows one.
     Following,
+    /// It observes one.
+    Observing,
     /// It leads, or tries to.
     Leading,
     /// It is alone.
@@ -33,6 +35,7 @@ impl Role {
             Self::Down => "down",
             Self::Looking => "looking",
             Self::Following => "following",
+            Self::Observing => "observing",
             Self::Leading => "leading",
             Self::Standalone => "standalone",
         }
@@ -176,7 +179,7 @@ pub(crate) enum DiskPast {
     Failed,
 }
 
-/// One voter.
+/// One member.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) host: HostId,
@@ -185,6 +188,10 @@ pub(crate) struct Server {
     pub(crate) life: u32,
     /// It is established as the leader of this epoch.
     pub(crate) leads: Option<PeerEpoch>,
+    /// The version of the configuration that it came to go by last.
+    pub(crate) goes_by: Option<Zxid>,
+    /// It told its leader that it observes.
+    pub(crate) observes: bool,
     /// It was told UPTODATE by this leader.
     pub(crate) follows: Option<HostId>,
     pub(crate) log: TxnLog,
@@ -218,6 +225,8 @@ impl Server {
             role_since: Instant::ZERO,
             life: 0,
             leads: None,
+            goes_by: None,
+            observes: false,
             follows: None,
             log: TxnLog::default(),
             snapshots: BTreeMap::new(),
@@ -243,6 +252,7 @@ impl Server {
         self.role_since = at;
         self.leads = None;
         self.follows = None;
+        self.observes = role == Role::Observing;
         self.sync = None;
         self.touches.clear();
         if role == Role::Down {

@@ -7,16 +7,18 @@ use machine::{Draw, HostId};
 
 use crate::Oracle;
 use crate::kafka::KafkaOracle;
-use crate::server::Role;
+use crate::server::{Role, Server};
 
 /// Draws a core: all voters, a majority, or an exact quorum with or without the leader; all brokers, or all but one where every
 /// partition can do without it; and all clients.
 pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: &[HostId], draw: &mut Draw) -> Core {
-    let mut voters: Vec<HostId> = zookeeper.servers.iter().map(|server| server.host).collect();
+    let servers = zookeeper.servers.iter().enumerate();
+    let mut voters: Vec<HostId> =
+        servers.filter(|&(at, _)| zookeeper.in_force.is_voter(at)).map(|(_, server)| server.host).collect();
     let count = voters.len();
-    let quorum = count / 2 + 1;
     let leader = zookeeper.role("leader");
     draw.shuffle(&mut voters);
+    let quorum = quorum_of(zookeeper, &voters);
     let variant = draw.below(4);
     let (mut name, kept) = match variant {
         _ if quorum == count => ("all voters".to_owned(), count),
@@ -29,7 +31,7 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
         _ => {
             // The leader goes last, so that it is cut off the list.
             voters.sort_by_key(|&voter| Some(voter) == leader);
-            ("an exact quorum of the voters without the leader".to_owned(), quorum)
+            ("an exact quorum of the voters without the leader".to_owned(), quorum_of(zookeeper, &voters))
         }
     };
     let mut rest: Vec<(HostId, Brokenness)> = Vec::new();
@@ -52,7 +54,7 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
         if !dispensable.is_empty() && draw.chance(1, 2) {
             let broker = dispensable[draw.index(dispensable.len())];
             let how = [Brokenness::Down, Brokenness::Paused, Brokenness::Cut][draw.index(3)];
-            // It is cut off from the core alone: a voter outside of that may be in step with the leader and keep its session alive.
+            // It is cut off from the core alone: a member outside of that may be in step with the leader and keep its session alive.
             // A controller that reaches ZooKeeper and no broker is deposed by nobody, in the real system either.
             let how = if how == Brokenness::Cut && !rest.is_empty() { Brokenness::Down } else { how };
             rest.push((broker, how));
@@ -65,6 +67,13 @@ pub(crate) fn drawn(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, everybody: 
     rest.sort_unstable();
     let members = everybody.iter().copied().filter(|host| rest.iter().all(|(other, _)| other != host)).collect();
     Core { name, members, rest }
+}
+
+/// How many of these, from the first on, are a quorum.
+fn quorum_of(zookeeper: &Oracle, voters: &[HostId]) -> usize {
+    let place = |host: &HostId| zookeeper.roster.member(*host).expect("voters are members");
+    let mask = |count: usize| voters[..count].iter().fold(0, |mask, host| mask | 1 << place(host));
+    (1..=voters.len()).find(|&count| zookeeper.in_force.is_quorum(mask(count))).unwrap_or(voters.len())
 }
 
 /// One that goes on as it is hears who is cut off from the core, and tells the core of it: it would elect who cannot lead it, again and
@@ -83,22 +92,22 @@ fn silence_the_unheard(rest: &mut [(HostId, Brokenness)]) {
 
 /// Why nobody can promise that a core gets on; none if it must.
 pub(crate) fn excuse(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, core: &Core) -> Option<String> {
-    let quorum = zookeeper.servers.len() / 2 + 1;
-    let voters = zookeeper.servers.iter().filter(|server| core.members.contains(&server.host));
-    let able = voters.filter(|server| server.refused.is_none() || server.role != Role::Down).count();
-    if able < quorum {
-        return Some(format!("only {able} of its voters have a disk that they trust, and a quorum is {quorum}"));
+    let of_core = |is_wanted: &dyn Fn(&Server) -> bool| {
+        let servers = zookeeper.servers.iter().enumerate();
+        let of_core = servers.filter(|(_, server)| core.members.contains(&server.host) && is_wanted(server));
+        of_core.fold(0, |mask, (at, _)| mask | 1 << at) & zookeeper.in_force.voters()
+    };
+    let able = of_core(&|server| server.refused.is_none() || server.role != Role::Down);
+    if !zookeeper.in_force.is_quorum(able) {
+        let able = able.count_ones();
+        return Some(format!("only {able} of its voters have a disk that they trust, and they are no quorum"));
     }
     // A server that looks for a leader joins only when a quorum tells it who leads (zookeeper.md, FastLeaderElection): one that does
     // not reach enough of those who follow stays out, as in the real server, while the leader serves.
     let leader = zookeeper.servers.iter().filter(|server| server.leads.is_some()).max_by_key(|server| server.leads);
     if let Some(leader) = leader {
-        let in_step = |server: &&std::sync::Arc<crate::server::Server>| {
-            core.members.contains(&server.host) && (server.host == leader.host || server.follows == Some(leader.host))
-        };
-        let of_core = zookeeper.servers.iter().filter(in_step).count();
-        let all_in_step = zookeeper.servers.iter().filter(|server| core.members.contains(&server.host)).count();
-        if of_core < quorum && of_core < all_in_step {
+        let in_step = of_core(&|server| server.host == leader.host || server.follows == Some(leader.host));
+        if !zookeeper.in_force.is_quorum(in_step) && in_step != of_core(&|_| true) {
             return Some(format!(
                 "the quorum of {} has servers outside of the core, who do not tell the others of it",
                 zookeeper.name(leader.host)
@@ -170,12 +179,12 @@ impl KafkaOracle {
 }
 
 impl Oracle {
-    /// What each voter is to the others, in words without epochs.
+    /// What each server is to the others, in words without epochs.
     pub(crate) fn shape(&self) -> String {
         let mut text = String::new();
-        for (voter, server) in self.servers.iter().enumerate() {
-            let separator = if voter == 0 { "" } else { ", " };
-            let _ = write!(text, "{separator}{} {}", self.voter_name(voter), server.role.name());
+        for (member, server) in self.servers.iter().enumerate() {
+            let separator = if member == 0 { "" } else { ", " };
+            let _ = write!(text, "{separator}{} {}", self.member_name(member), server.role.name());
             if server.leads.is_some() {
                 text += " established";
             } else if let Some(leader) = server.follows {

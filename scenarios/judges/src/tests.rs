@@ -4,6 +4,7 @@ mod broadcast;
 mod budget;
 mod clients;
 mod durability;
+mod membership;
 mod sessions;
 mod settling;
 
@@ -21,7 +22,7 @@ use crate::canon::digest_of;
 use crate::server::Role;
 use crate::txn_log::MAGIC;
 use crate::txn_log::tests::framed;
-use crate::{Client, Ensemble, Look, Moment, Oracle, TreeLook, Voter};
+use crate::{Client, Configuration, Ensemble, Look, Member, Moment, Oracle, TreeLook};
 
 const SESSION: SessionId = SessionId::new(0xa);
 const OTHER: SessionId = SessionId::new(0xb);
@@ -52,12 +53,12 @@ fn set_data(zxid: Zxid, session: SessionId, cxid: i32, path: &str, version: i32)
     entry_of(zxid, session, cxid, Txn::SetData(txn))
 }
 
-/// Three voters on hosts 0 to 2, two clients on hosts 3 and 4, disks that are real, and clocks that are right.
+/// Three voters on hosts 0 to 2, or as many servers as wanted, two clients behind them, disks that are real, and clocks that are right.
 struct Stage {
     oracle: Oracle,
     findings: Findings,
     disks: Vec<PageCache>,
-    logs: [Option<String>; 3],
+    logs: Vec<Option<String>>,
     event: u64,
     tickets: u64,
     /// What a server has read back.
@@ -90,23 +91,38 @@ impl Stage {
     }
 
     fn with(force_sync: bool, metadata: Metadata) -> Self {
-        let voter =
-            |at: u8| Voter { host: HostId(u32::from(at)), sid: Sid::new(at + 1), name: format!("zk{}", at + 1) };
-        let client = |at: u32| Client { host: HostId(at + 3), name: format!("c{}", at + 1), probes: true };
+        Self::of(3, Configuration::majority(0..3, []), force_sync, metadata)
+    }
+
+    /// So many servers, of which some count.
+    fn of(servers: u8, configuration: Configuration, force_sync: bool, metadata: Metadata) -> Self {
+        let member =
+            |at: u8| Member { host: HostId(u32::from(at)), sid: Sid::new(at + 1), name: format!("zk{}", at + 1) };
+        let client =
+            |at: u32| Client { host: HostId(u32::from(servers) + at), name: format!("c{}", at + 1), probes: true };
         let ensemble = Ensemble {
-            voters: (0..3).map(voter).collect(),
+            members: (0..servers).map(member).collect(),
+            configuration,
             clients: (0..2).map(client).collect(),
             force_sync,
             initial_counter: None,
             situations: crate::SITUATIONS.iter().map(|(kind, _)| (*kind).to_owned()).collect(),
         };
-        let disks = (0..5).map(|_| PageCache::new(metadata)).collect();
+        let disks = (0..servers + 2).map(|_| PageCache::new(metadata)).collect();
         let (oracle, findings) = (Oracle::new(ensemble), Findings::new());
         let (tree, ephemeral) = (None, None);
-        let mut stage =
-            Self { oracle, findings, disks, logs: [None, None, None], event: 0, tickets: 0, tree, ephemeral };
-        for voter in 0..3 {
-            stage.boot(voter, 1);
+        let mut stage = Self {
+            oracle,
+            findings,
+            disks,
+            logs: vec![None; usize::from(servers)],
+            event: 0,
+            tickets: 0,
+            tree,
+            ephemeral,
+        };
+        for member in 0..usize::from(servers) {
+            stage.boot(member, 1);
         }
         stage
     }
@@ -164,83 +180,83 @@ impl Stage {
         check.relaxed.iter().map(|(_, times)| times).sum()
     }
 
-    fn boot(&mut self, voter: usize, life: u32) {
-        let moment = self.moment(voter);
-        self.logs[voter] = None;
-        self.oracle.booted(moment, voter, life, &self.disks[voter], &mut self.findings);
-        self.oracle.role_entered(moment, voter, Role::Looking);
+    fn boot(&mut self, member: usize, life: u32) {
+        let moment = self.moment(member);
+        self.logs[member] = None;
+        self.oracle.booted(moment, member, life, &self.disks[member], &mut self.findings);
+        self.oracle.role_entered(moment, member, Role::Looking);
     }
 
-    fn kill(&mut self, voter: usize, life: u32) {
-        let moment = self.moment(voter);
-        self.oracle.ended(moment, voter);
-        self.boot(voter, life);
+    fn kill(&mut self, member: usize, life: u32) {
+        let moment = self.moment(member);
+        self.oracle.ended(moment, member);
+        self.boot(member, life);
     }
 
-    fn lose_power(&mut self, voter: usize, life: u32) {
-        let moment = self.moment(voter);
+    fn lose_power(&mut self, member: usize, life: u32) {
+        let moment = self.moment(member);
         let mut draw = RunKey([1, 2]).draw(Purpose::new("test/power"), 0, self.event);
-        self.disks[voter].lose_power(CrashModel::AllUnsyncedLost, &mut draw);
-        self.oracle.lost_power(moment, voter, &self.disks[voter]);
-        self.boot(voter, life);
+        self.disks[member].lose_power(CrashModel::AllUnsyncedLost, &mut draw);
+        self.oracle.lost_power(moment, member, &self.disks[member]);
+        self.boot(member, life);
     }
 
-    fn create_file(&mut self, voter: usize, path: &str) {
-        self.disks[voter].create(path).unwrap();
-        self.oracle.created(voter, path);
+    fn create_file(&mut self, member: usize, path: &str) {
+        self.disks[member].create(path).unwrap();
+        self.oracle.created(member, path);
     }
 
-    fn write(&mut self, voter: usize, path: &str, bytes: &[u8]) {
-        let moment = self.moment(voter);
-        let file = self.disks[voter].open(path).unwrap();
-        let offset = self.disks[voter].append(file, bytes).unwrap();
+    fn write(&mut self, member: usize, path: &str, bytes: &[u8]) {
+        let moment = self.moment(member);
+        let file = self.disks[member].open(path).unwrap();
+        let offset = self.disks[member].append(file, bytes).unwrap();
         let bytes = Bytes::copy_from_slice(bytes);
-        self.oracle.wrote(moment, voter, path, offset, &bytes, &mut self.findings);
+        self.oracle.wrote(moment, member, path, offset, &bytes, &mut self.findings);
     }
 
-    fn sync_file(&mut self, voter: usize, path: &str) {
+    fn sync_file(&mut self, member: usize, path: &str) {
         self.tickets += 1;
-        let file = self.disks[voter].open(path).unwrap();
-        self.disks[voter].begin_sync(SyncTarget::File(file), Ticket(self.tickets));
-        assert!(self.disks[voter].harden(Ticket(self.tickets)));
-        let moment = self.moment(voter);
-        self.oracle.synced(moment, voter);
+        let file = self.disks[member].open(path).unwrap();
+        self.disks[member].begin_sync(SyncTarget::File(file), Ticket(self.tickets));
+        assert!(self.disks[member].harden(Ticket(self.tickets)));
+        let moment = self.moment(member);
+        self.oracle.synced(moment, member);
         self.settle();
     }
 
-    /// Into the page cache of a voter.
-    fn log(&mut self, voter: usize, entry: &[u8]) {
-        let path = match self.logs[voter].clone() {
+    /// Into the page cache of a member.
+    fn log(&mut self, member: usize, entry: &[u8]) {
+        let path = match self.logs[member].clone() {
             Some(path) => path,
             None => {
                 let zxid = TxnEntry::decode_header(entry).unwrap().zxid;
                 let path = format!("v/log.{zxid:x}");
-                self.create_file(voter, &path);
-                self.write(voter, &path, &[MAGIC, &[0; 12]].concat());
-                self.logs[voter].insert(path).clone()
+                self.create_file(member, &path);
+                self.write(member, &path, &[MAGIC, &[0; 12]].concat());
+                self.logs[member].insert(path).clone()
             }
         };
-        self.write(voter, &path, &framed(entry));
+        self.write(member, &path, &framed(entry));
     }
 
-    fn sync(&mut self, voter: usize) {
-        let path = self.logs[voter].clone().unwrap();
-        self.sync_file(voter, &path);
+    fn sync(&mut self, member: usize) {
+        let path = self.logs[member].clone().unwrap();
+        self.sync_file(member, &path);
     }
 
-    fn log_and_sync(&mut self, voter: usize, entry: &[u8]) {
-        self.log(voter, entry);
-        self.sync(voter);
+    fn log_and_sync(&mut self, member: usize, entry: &[u8]) {
+        self.log(member, entry);
+        self.sync(member);
     }
 
-    fn write_epoch(&mut self, voter: usize, name: &str, epoch: u32) {
+    fn write_epoch(&mut self, member: usize, name: &str, epoch: u32) {
         let (path, beside) = (format!("v/{name}"), format!("v/{name}.tmp"));
-        self.create_file(voter, &beside);
-        self.write(voter, &beside, epoch.to_string().as_bytes());
-        self.sync_file(voter, &beside);
-        self.disks[voter].rename(&beside, &path).unwrap();
-        let moment = self.moment(voter);
-        self.oracle.renamed(moment, voter, &beside, &path, &mut self.findings);
+        self.create_file(member, &beside);
+        self.write(member, &beside, epoch.to_string().as_bytes());
+        self.sync_file(member, &beside);
+        self.disks[member].rename(&beside, &path).unwrap();
+        let moment = self.moment(member);
+        self.oracle.renamed(moment, member, &beside, &path, &mut self.findings);
         self.settle();
     }
 
@@ -264,25 +280,25 @@ impl Stage {
     }
 
     /// A learner follows and promises an epoch.
-    fn promise(&mut self, voter: usize, leader: usize, epoch: u32) {
-        let moment = self.moment(voter);
-        self.oracle.role_entered(moment, voter, Role::Following);
-        self.write_epoch(voter, "acceptedEpoch", epoch);
-        self.pass(voter, leader, &QuorumPacket::AckEpoch { last_logged: None, current_epoch: None });
+    fn promise(&mut self, member: usize, leader: usize, epoch: u32) {
+        let moment = self.moment(member);
+        self.oracle.role_entered(moment, member, Role::Following);
+        self.write_epoch(member, "acceptedEpoch", epoch);
+        self.pass(member, leader, &QuorumPacket::AckEpoch { last_logged: None, current_epoch: None });
     }
 
-    fn new_leader(&mut self, leader: usize, voter: usize, epoch: u32) {
+    fn new_leader(&mut self, leader: usize, member: usize, epoch: u32) {
         let packet = QuorumPacket::NewLeader { zxid: zxid(epoch, 0), config: Bytes::new() };
-        self.pass(leader, voter, &packet);
+        self.pass(leader, member, &packet);
     }
 
     /// A learner that has all is synchronised with its leader, up to its acknowledgement.
-    fn join(&mut self, voter: usize, leader: usize, epoch: u32) {
-        self.promise(voter, leader, epoch);
-        self.pass(leader, voter, &QuorumPacket::Diff { zxid: Zxid::ZERO });
-        self.new_leader(leader, voter, epoch);
-        self.write_epoch(voter, "currentEpoch", epoch);
-        self.pass(voter, leader, &QuorumPacket::Ack { zxid: zxid(epoch, 0) });
+    fn join(&mut self, member: usize, leader: usize, epoch: u32) {
+        self.promise(member, leader, epoch);
+        self.pass(leader, member, &QuorumPacket::Diff { zxid: Zxid::ZERO });
+        self.new_leader(leader, member, epoch);
+        self.write_epoch(member, "currentEpoch", epoch);
+        self.pass(member, leader, &QuorumPacket::Ack { zxid: zxid(epoch, 0) });
     }
 
     fn begin_to_lead(&mut self, leader: usize, epoch: u32) {
@@ -298,27 +314,27 @@ impl Stage {
         self.settle();
     }
 
-    /// A voter leads, and all others follow it.
+    /// A member leads, and all others follow it.
     fn lead(&mut self, leader: usize, epoch: u32) {
         let others: Vec<usize> = [0, 1, 2].into_iter().filter(|&it| it != leader).collect();
         self.lead_some(leader, &others, epoch);
     }
 
-    /// A voter leads, and these follow it.
+    /// A member leads, and these follow it.
     fn lead_some(&mut self, leader: usize, followers: &[usize], epoch: u32) {
         self.begin_to_lead(leader, epoch);
-        for &voter in followers {
-            self.join(voter, leader, epoch);
+        for &member in followers {
+            self.join(member, leader, epoch);
         }
         self.establish(leader, epoch);
-        for &voter in followers {
-            self.pass(leader, voter, &QuorumPacket::UpToDate);
+        for &member in followers {
+            self.pass(leader, member, &QuorumPacket::UpToDate);
         }
     }
 
-    fn propose(&mut self, leader: usize, voter: usize, entry: &Bytes) {
+    fn propose(&mut self, leader: usize, member: usize, entry: &Bytes) {
         let zxid = TxnEntry::decode_header(entry).unwrap().zxid;
-        self.pass(leader, voter, &QuorumPacket::Proposal { zxid, entry: entry.clone() });
+        self.pass(leader, member, &QuorumPacket::Proposal { zxid, entry: entry.clone() });
     }
 
     fn say_committed(&mut self, leader: usize, zxid: Zxid) {
@@ -327,10 +343,10 @@ impl Stage {
         self.settle();
     }
 
-    fn apply(&mut self, voter: usize, zxid: Zxid) {
-        let moment = self.moment(voter);
+    fn apply(&mut self, member: usize, zxid: Zxid) {
+        let moment = self.moment(member);
         let digest = digest_of(&zxid.value().to_be_bytes());
-        self.oracle.applied(moment, voter, zxid, digest, &mut self.findings);
+        self.oracle.applied(moment, member, zxid, digest, &mut self.findings);
         self.settle();
     }
 
@@ -338,20 +354,20 @@ impl Stage {
     fn commit(&mut self, entry: &Bytes) {
         let zxid = TxnEntry::decode_header(entry).unwrap().zxid;
         self.log_and_sync(0, entry);
-        for voter in 1..3 {
-            self.propose(0, voter, entry);
-            self.log_and_sync(voter, entry);
-            self.pass(voter, 0, &QuorumPacket::Ack { zxid });
+        for member in 1..3 {
+            self.propose(0, member, entry);
+            self.log_and_sync(member, entry);
+            self.pass(member, 0, &QuorumPacket::Ack { zxid });
         }
         self.say_committed(0, zxid);
-        for voter in 0..3 {
-            self.apply(voter, zxid);
+        for member in 0..3 {
+            self.apply(member, zxid);
         }
     }
 
     /// A client connects, anew or with a session.
     fn connect(&mut self, client: usize, end: EndId, session: SessionId) {
-        let moment = self.moment(client + 3);
+        let moment = self.moment(self.logs.len() + client);
         let connect = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
@@ -373,7 +389,7 @@ impl Stage {
     }
 
     fn ask(&mut self, client: usize, end: EndId, xid: i32, request: Request) {
-        let moment = self.moment(client + 3);
+        let moment = self.moment(self.logs.len() + client);
         let frame = ClientFrame::Request { xid: Xid::new(xid), request };
         self.oracle.client_sent(moment, client, end, &frame);
         self.oracle.server_heard(moment, 0, end, &frame);
@@ -381,7 +397,7 @@ impl Stage {
     }
 
     fn tell(&mut self, client: usize, end: EndId, frame: &ServerFrame) {
-        let moment = self.moment(client + 3);
+        let moment = self.moment(self.logs.len() + client);
         self.oracle.client_told(moment, client, end, frame, &mut self.findings);
         self.settle();
     }

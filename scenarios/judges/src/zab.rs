@@ -6,6 +6,7 @@ use engine::{FieldValue, Findings};
 use jute::{PeerEpoch, Zxid};
 
 use crate::canon::Content;
+use crate::configuration::Needs;
 use crate::durability::NAME_NOT_SYNCED;
 use crate::moment::Story;
 use crate::oracle::{Look, Oracle, Todo};
@@ -13,19 +14,19 @@ use crate::server::{Alignment, Lack, Memory, Mode, Role, Server};
 use crate::{Excuse, Moment, Rule};
 
 impl Oracle {
-    /// A voter enters a role.
-    pub fn role_entered(&mut self, moment: Moment, voter: usize, role: Role) {
+    /// A member enters a role.
+    pub fn role_entered(&mut self, moment: Moment, member: usize, role: Role) {
         let epoch = self.canon.epoch();
-        let server = self.server_mut(voter);
+        let server = self.server_mut(member);
         server.enter(role, moment.at);
         match role {
             Role::Standalone => server.leads = Some(epoch),
             // It loads its database anew: whatever is in its log is in its tree.
             Role::Leading => {
                 let canon = Arc::clone(&self.canon);
-                self.server_mut(voter).memory_from_disk(&canon);
+                self.server_mut(member).memory_from_disk(&canon);
             }
-            Role::Down | Role::Looking | Role::Following => {}
+            Role::Down | Role::Looking | Role::Following | Role::Observing => {}
         }
     }
 
@@ -54,7 +55,7 @@ impl Oracle {
     }
 
     /// A quorum acknowledged NEWLEADER: a leader begins to broadcast.
-    pub fn established(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+    pub fn established(&mut self, moment: Moment, member: usize, epoch: PeerEpoch, findings: &mut Findings) {
         self.tally.check(Rule::OneLeaderPerEpoch);
         match self.leaders.get(&epoch).copied() {
             Some(first) if first.host != moment.host => {
@@ -74,42 +75,48 @@ impl Oracle {
                 self.leaders.insert(epoch, moment);
             }
         }
-        self.note_other_leaders(voter, epoch, findings);
-        let contains = if self.canon.epoch() > epoch {
-            self.follow_late(moment, voter, epoch, findings)
+        self.note_other_leaders(member, epoch, findings);
+        let offered = self.offer_of(epoch);
+        let (contains, needs) = if self.canon.epoch() > epoch {
+            // What is in force by now is no business of its own.
+            let needs = offered.as_ref().map_or_else(|| self.needs(), Needs::new);
+            (self.follow_late(moment, member, epoch, findings), needs)
         } else {
-            self.take_over(moment, voter, epoch, findings);
-            self.canon.len()
+            let mut needs = self.take_over(moment, member, epoch, findings);
+            offered.iter().for_each(|offered| needs.and(offered));
+            self.configured(moment, member, epoch);
+            (self.canon.len(), needs)
         };
-        let server = self.server_mut(voter);
+        let server = self.server_mut(member);
         server.leads = Some(epoch);
         server.memory = Memory { contains, beyond: Vec::new() };
-        self.todo.push(Todo::Established { voter, epoch, moment });
+        self.check_may_lead((member, epoch), &needs, moment, findings);
+        self.todo.push(Todo::Established { member, epoch, needs, moment });
     }
 
     /// A standalone server has read its disk back: what it has is the history.
-    pub fn recovered(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+    pub fn recovered(&mut self, moment: Moment, member: usize, epoch: PeerEpoch, findings: &mut Findings) {
         if self.roster.is_standalone() {
-            self.take_over(moment, voter, epoch, findings);
+            self.take_over(moment, member, epoch, findings);
             let contains = self.canon.len();
-            let server = self.server_mut(voter);
+            let server = self.server_mut(member);
             server.leads = Some(epoch);
             server.memory = Memory { contains, beyond: Vec::new() };
         }
     }
 
     /// The history of a leader replaces that of the ensemble: it must contain all that was committed, and what it has beyond
-    /// becomes committed with it.
-    fn take_over(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
+    /// becomes committed with it. Returns what had to acknowledge it.
+    fn take_over(&mut self, moment: Moment, member: usize, epoch: PeerEpoch, findings: &mut Findings) -> Needs {
         self.tally.check(Rule::PrimaryIntegrity);
         self.tally.check(Rule::NoAckedLoss);
         let canon = Arc::clone(&self.canon);
-        let Alignment { contains, foreign, .. } = self.server_mut(voter).align(&canon);
+        let Alignment { contains, foreign, .. } = self.server_mut(member).align(&canon);
         drop(canon);
         if let Some(zxid) = foreign {
             let headline = format!(
                 "{} leads epoch {epoch} with {zxid} ({}) in its history, which was never committed and stands before what was",
-                self.voter_name(voter),
+                self.member_name(member),
                 self.describe(zxid)
             );
             let story = Story::new(Rule::PrefixAgreement, headline)
@@ -118,33 +125,34 @@ impl Oracle {
             self.broken(Rule::PrefixAgreement, story, findings);
         }
         if contains < self.canon.len() {
-            self.lost(moment, voter, epoch, contains, findings);
+            self.lost(moment, member, epoch, contains, findings);
             self.cut_canon(contains);
         }
         let canon = Arc::clone(&self.canon);
-        let Alignment { tail, .. } = self.server_mut(voter).align(&canon);
+        let Alignment { tail, .. } = self.server_mut(member).align(&canon);
         drop(canon);
+        let mut needs = self.needs();
         for zxid in tail {
-            Arc::make_mut(&mut self.canon).commit(zxid, moment);
-            self.replay_last(moment, findings);
+            needs.and_all(&self.commit(zxid, moment, findings));
         }
         Arc::make_mut(&mut self.canon).seal(epoch);
-        self.untold = self.untold.max(self.servers[voter].misread.map(|(until, _)| until));
+        self.untold = self.untold.max(self.servers[member].misread.map(|(until, _)| until));
+        needs
     }
 
     /// A leader reads the last acknowledgement of NEWLEADER when a later epoch has its leader already: its process was paused. It
     /// leads nobody, and its history is where that of the later one begins: all of the epochs before its own, and nothing else.
     ///
     /// Returns how many of the committed transactions it has.
-    fn follow_late(&mut self, moment: Moment, voter: usize, epoch: PeerEpoch, findings: &mut Findings) -> usize {
+    fn follow_late(&mut self, moment: Moment, member: usize, epoch: PeerEpoch, findings: &mut Findings) -> usize {
         self.tally.check(Rule::PrimaryIntegrity);
         let canon = Arc::clone(&self.canon);
-        let Alignment { contains, stray, tail, .. } = self.server_mut(voter).align(&canon);
+        let Alignment { contains, stray, tail, .. } = self.server_mut(member).align(&canon);
         if canon.get(contains).is_some_and(|missing| missing.zxid.epoch() < epoch) {
-            self.lost(moment, voter, epoch, contains, findings);
+            self.lost(moment, member, epoch, contains, findings);
         }
         for zxid in stray.into_iter().chain(tail) {
-            self.committed_by(moment, voter, zxid, findings);
+            self.committed_by(moment, member, zxid, findings);
         }
         contains
     }
@@ -153,14 +161,14 @@ impl Oracle {
     pub(crate) fn lost(
         &mut self,
         moment: Moment,
-        voter: usize,
+        member: usize,
         epoch: PeerEpoch,
         from: usize,
         findings: &mut Findings,
     ) {
         let first = self.canon.get(from).expect("it is missing").clone();
         let acked = self.canon.iter_from(from).find(|it| it.acked.is_some()).cloned();
-        let leader = self.voter_name(voter).to_owned();
+        let leader = self.member_name(member).to_owned();
         let count = self.canon.len() - from;
         if let Some(because) = self.excuse(from, moment) {
             let lost = acked.as_ref().unwrap_or(&first);
@@ -209,8 +217,8 @@ impl Oracle {
         let lost = self.canon.get(at)?;
         let mut because = Vec::new();
         let mut losers = 0_u32;
-        for (voter, server) in self.servers.iter().enumerate() {
-            let bit = 1 << voter;
+        for (member, server) in self.servers.iter().enumerate() {
+            let bit = 1 << member;
             if lost.loggers & bit == 0 || lost.holders & bit != 0 {
                 continue;
             }
@@ -226,31 +234,32 @@ impl Oracle {
                 let why = if self.roster.ensemble.force_sync { "it was never synced" } else { "forceSync=no" };
                 let what =
                     if loss.zxids.contains(&lost.zxid) { lost.zxid.to_string() } else { "some of its log".to_owned() };
-                because.push((loss.moment, format!("{} lost power and {what}: {why}", self.voter_name(voter))));
+                because.push((loss.moment, format!("{} lost power and {what}: {why}", self.member_name(member))));
             }
         }
         let all = u32::MAX >> (32 - self.servers.len());
-        let without = (all & !(lost.loggers & !losers)).count_ones() as usize;
-        (losers != 0 && without >= self.roster.ensemble.quorum()).then_some(because)
+        let without = all & !(lost.loggers & !losers);
+        (losers != 0 && self.in_force.is_quorum(without)).then_some(because)
     }
 
     /// What is lost is lost: the history goes on without it.
     fn cut_canon(&mut self, len: usize) {
         Arc::make_mut(&mut self.canon).cut(len);
-        for voter in 0..self.servers.len() {
-            self.server_mut(voter).committed_was_cut(len);
+        for member in 0..self.servers.len() {
+            self.server_mut(member).committed_was_cut(len);
         }
         self.rebuild_replay();
+        self.configurations_were_cut();
     }
 
     /// A leader saw a quorum of acknowledgements (or says so to its followers).
-    pub fn committed_by(&mut self, moment: Moment, voter: usize, zxid: Zxid, findings: &mut Findings) {
+    pub fn committed_by(&mut self, moment: Moment, member: usize, zxid: Zxid, findings: &mut Findings) {
         if self.canon.position(zxid).is_some() {
             return;
         }
         self.tally.check(Rule::NoGap);
         let last = self.canon.last_zxid();
-        let leader = self.voter_name(voter).to_owned();
+        let leader = self.member_name(member).to_owned();
         if zxid < last || zxid.epoch() < self.canon.epoch() {
             let epoch = self.canon.epoch();
             let headline = format!(
@@ -280,21 +289,20 @@ impl Oracle {
             let violation = story.detected(moment, format!("{} is committed", self.describe(zxid)));
             self.broken(Rule::NoGap, violation, findings);
         }
-        Arc::make_mut(&mut self.canon).commit(zxid, moment);
-        self.replay_last(moment, findings);
-        self.todo.push(Todo::Committed { zxid, moment });
+        let needs = self.commit(zxid, moment, findings);
+        self.todo.push(Todo::Committed { zxid, needs, moment });
     }
 
     /// A server applied a transaction to its tree.
-    pub fn applied(&mut self, moment: Moment, voter: usize, zxid: Zxid, tree_digest: u64, findings: &mut Findings) {
+    pub fn applied(&mut self, moment: Moment, member: usize, zxid: Zxid, tree_digest: u64, findings: &mut Findings) {
         if self.roster.is_standalone() && self.canon.position(zxid).is_none() {
             // Nobody else has to agree.
-            self.committed_by(moment, voter, zxid, findings);
+            self.committed_by(moment, member, zxid, findings);
         }
         self.tally.check(Rule::NoGap);
         self.tally.check(Rule::PrefixAgreement);
         let canon = Arc::clone(&self.canon);
-        let server = Arc::make_mut(&mut self.servers[voter]);
+        let server = Arc::make_mut(&mut self.servers[member]);
         let last = server.memory.last(&canon);
         let wrong_before = server.memory.settle(&canon);
         let serves = server.serves();
@@ -340,25 +348,25 @@ impl Oracle {
                 (Rule::PrefixAgreement, "applied-uncommitted", format!("behind {zxid}, which was not committed"))
             })
             .or(story);
-        if let Some((rule, why)) = story.as_ref().and_then(|&(rule, ..)| Some((rule, self.misled(voter)?))) {
+        if let Some((rule, why)) = story.as_ref().and_then(|&(rule, ..)| Some((rule, self.misled(member)?))) {
             self.tally.relax(rule, why);
         } else if let Some((rule, kind, how)) = story {
-            let headline = format!("{} applied {zxid} ({}) {how}", self.voter_name(voter), self.describe(zxid));
+            let headline = format!("{} applied {zxid} ({}) {how}", self.member_name(member), self.describe(zxid));
             let mut story =
                 Story::new(rule, headline).kind(kind).kind(if serves { "serving" } else { "synchronising" });
-            if let Some(sync) = &self.servers[voter].sync {
+            if let Some(sync) = &self.servers[member].sync {
                 let leader = self.name(sync.leader);
                 story =
                     story.other(sync.began, format!("its synchronisation with {leader} by {} began", sync.mode.name()));
             }
             self.broken(rule, story.detected(moment, "it is in its tree"), findings);
         }
-        self.compare_trees(moment, voter, zxid, tree_digest, findings);
+        self.compare_trees(moment, member, zxid, tree_digest, findings);
     }
 
     /// Why the tree of a server may be another than the history makes: it, or whoever gives it what it lacks, has misread its disk.
-    fn misled(&self, voter: usize) -> Option<&'static str> {
-        let server = &self.servers[voter];
+    fn misled(&self, member: usize) -> Option<&'static str> {
+        let server = &self.servers[member];
         let leader = server.follows.or(server.sync.as_ref().map(|sync| sync.leader));
         let misread = |it: &&Arc<Server>| it.host == server.host || Some(it.host) == leader;
         self.servers.iter().filter(misread).find_map(|it| it.misread).map(|(_, why)| why)
@@ -368,7 +376,7 @@ impl Oracle {
     pub(crate) fn compare_trees(
         &mut self,
         moment: Moment,
-        voter: usize,
+        member: usize,
         zxid: Zxid,
         digest: u64,
         findings: &mut Findings,
@@ -379,10 +387,10 @@ impl Oracle {
             Some((first, _)) if first == digest => {}
             Some((first, then)) => {
                 let misread = |host| self.servers.iter().find(|it| it.host == host)?.misread;
-                if let Some(why) = self.misled(voter).or_else(|| misread(then.host).map(|(_, why)| why)) {
+                if let Some(why) = self.misled(member).or_else(|| misread(then.host).map(|(_, why)| why)) {
                     return self.tally.relax(Rule::TreeDeterminism, why);
                 }
-                let (one, other) = (self.name(then.host).to_owned(), self.voter_name(voter).to_owned());
+                let (one, other) = (self.name(then.host).to_owned(), self.member_name(member).to_owned());
                 let headline = format!(
                     "after {zxid} ({}) the trees of {one} and {other} differ: {first:#x} and {digest:#x}",
                     self.describe(zxid)
@@ -403,20 +411,20 @@ impl Oracle {
     pub(crate) fn up_to_date(
         &mut self,
         moment: Moment,
-        voter: usize,
+        member: usize,
         leader: machine::HostId,
         findings: &mut Findings,
     ) {
         let canon = Arc::clone(&self.canon);
-        let server = Arc::make_mut(&mut self.servers[voter]);
+        let server = Arc::make_mut(&mut self.servers[member]);
         server.follows = Some(leader);
         let wrong = server.memory.settle(&canon).or_else(|| server.memory.beyond.first().copied());
         self.tally.check(Rule::PrefixAgreement);
         if let Some(zxid) = wrong {
-            self.server_mut(voter).memory.beyond.clear();
+            self.server_mut(member).memory.beyond.clear();
             let headline = format!(
                 "{} may serve its clients with {zxid} ({}) in its tree, which was not committed",
-                self.voter_name(voter),
+                self.member_name(member),
                 self.describe(zxid)
             );
             let story = Story::new(Rule::PrefixAgreement, headline)
@@ -427,13 +435,20 @@ impl Oracle {
     }
 
     /// C09: a quorum has a committed transaction durable.
-    pub(crate) fn check_commit(&mut self, zxid: Zxid, moment: Moment, look: &impl Look, findings: &mut Findings) {
+    pub(crate) fn check_commit(
+        &mut self,
+        zxid: Zxid,
+        needs: &Needs,
+        moment: Moment,
+        look: &impl Look,
+        findings: &mut Findings,
+    ) {
         self.tally.check(Rule::QuorumDurable);
         let (mut holders, mut unnamed, mut inherited, mut cached) = (0_u32, 0_u32, 0_u32, 0_u32);
         let force_sync = self.roster.ensemble.force_sync;
-        for voter in 0..self.servers.len() {
-            let bit = 1 << voter;
-            let server = Arc::make_mut(&mut self.servers[voter]);
+        for member in 0..self.servers.len() {
+            let bit = 1 << member;
+            let server = Arc::make_mut(&mut self.servers[member]);
             match server.lacks(zxid, look.disk(server.host)) {
                 None => holders |= bit,
                 Some(Lack::Unnamed(_)) => unnamed |= bit,
@@ -449,22 +464,21 @@ impl Oracle {
             committed.holders = holders;
             committed.loggers = holders | unnamed | inherited | cached;
         }
-        let quorum = self.roster.ensemble.quorum();
-        if holders.count_ones() as usize >= quorum {
+        if needs.are_met_by(holders) {
             return;
         }
-        if (holders | unnamed).count_ones() as usize >= quorum {
+        if needs.are_met_by(holders | unnamed) {
             self.tally.relax(Rule::QuorumDurable, NAME_NOT_SYNCED);
             self.tally.note(NAME_NOT_SYNCED, moment);
             return;
         }
         let inherited = inherited | unnamed;
-        if (holders | inherited).count_ones() as usize >= quorum {
+        if needs.are_met_by(holders | inherited) {
             self.tally.relax(Rule::QuorumDurable, INHERITED);
             self.tally.note(INHERITED, moment);
             return;
         }
-        if !self.roster.ensemble.force_sync && (holders | inherited | cached).count_ones() as usize >= quorum {
+        if !self.roster.ensemble.force_sync && needs.are_met_by(holders | inherited | cached) {
             self.tally.relax(Rule::QuorumDurable, NO_FORCE_SYNC);
             return;
         }
@@ -472,9 +486,9 @@ impl Oracle {
             "{} committed {zxid} ({}) while only {} of {} voters had it durable: {}",
             self.name(moment.host),
             self.describe(zxid),
-            holders.count_ones(),
-            self.servers.len(),
-            self.roster.names(holders)
+            (holders & needs.voters()).count_ones(),
+            needs.voters().count_ones(),
+            self.roster.names(holders & needs.voters())
         );
         let story = Story::new(Rule::QuorumDurable, headline)
             .kind("leader")
@@ -486,22 +500,22 @@ impl Oracle {
     /// C09 of a leader's first history: a quorum said that it has it.
     pub(crate) fn check_established(
         &mut self,
-        voter: usize,
-        epoch: PeerEpoch,
+        (member, epoch): (usize, PeerEpoch),
+        needs: &Needs,
         moment: Moment,
         look: &impl Look,
         findings: &mut Findings,
     ) {
-        self.touch_all(voter, moment, look);
-        self.note_longer_logs(voter, findings);
+        self.touch_all(member, moment, look);
+        self.note_longer_logs(member, findings);
         self.tally.check(Rule::QuorumDurable);
-        let acks = self.new_leader_acks.remove(&epoch).unwrap_or(0) | 1 << voter;
-        if acks.count_ones() as usize >= self.roster.ensemble.quorum() {
+        let acks = self.new_leader_acks.remove(&epoch).unwrap_or(0) | 1 << member;
+        if needs.are_met_by(acks) {
             return;
         }
         let headline = format!(
             "{} is established as the leader of epoch {epoch}, and only {} acknowledged NEWLEADER",
-            self.voter_name(voter),
+            self.member_name(member),
             self.roster.names(acks)
         );
         let story = Story::new(Rule::QuorumDurable, headline)
@@ -511,11 +525,11 @@ impl Oracle {
         self.broken(Rule::QuorumDurable, story, findings);
     }
 
-    fn note_other_leaders(&mut self, voter: usize, epoch: PeerEpoch, findings: &mut Findings) {
-        let other = self.servers.iter().enumerate().find(|(at, server)| *at != voter && server.leads.is_some());
+    fn note_other_leaders(&mut self, member: usize, epoch: PeerEpoch, findings: &mut Findings) {
+        let other = self.servers.iter().enumerate().find(|(at, server)| *at != member && server.leads.is_some());
         if let Some((other, server)) = other {
-            let (old, old_epoch) = (self.voter_name(other).to_owned(), server.leads.unwrap_or(PeerEpoch::ZERO));
-            let new = self.voter_name(voter).to_owned();
+            let (old, old_epoch) = (self.member_name(other).to_owned(), server.leads.unwrap_or(PeerEpoch::ZERO));
+            let new = self.member_name(member).to_owned();
             let fields = || {
                 vec![
                     ("deposed", FieldValue::Text(old)),
@@ -528,17 +542,17 @@ impl Oracle {
         }
     }
 
-    fn note_longer_logs(&mut self, voter: usize, findings: &mut Findings) {
+    fn note_longer_logs(&mut self, member: usize, findings: &mut Findings) {
         let last = self.canon.last_zxid();
         let longer = self.servers.iter().enumerate().find(|(at, server)| {
             // Beyond what the leader has, or beside it: a proposal of an earlier leader that it lacks.
-            *at != voter && {
+            *at != member && {
                 let theirs = server.log.last_zxid();
                 theirs > last || (theirs > Zxid::ZERO && self.canon.position(theirs).is_none())
             }
         });
         if let Some((other, server)) = longer {
-            let (name, zxid) = (self.voter_name(other).to_owned(), server.log.last_zxid());
+            let (name, zxid) = (self.member_name(other).to_owned(), server.log.last_zxid());
             let fields = || vec![("server", FieldValue::Text(name)), ("zxid", FieldValue::Hex(zxid.value()))];
             self.arise("longer-log-elsewhere", fields, findings);
         }

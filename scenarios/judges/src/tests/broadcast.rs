@@ -114,9 +114,9 @@ fn c04_fires_when_a_learner_is_sent_a_hole() {
 fn c04_fires_when_a_leader_commits_with_a_hole() {
     let mut stage = Stage::led();
     let entries = [3, 4].map(|counter| create(zxid(1, counter), SESSION, 0, &format!("/n{counter}"), false));
-    for voter in 0..3 {
+    for member in 0..3 {
         for entry in &entries {
-            stage.log_and_sync(voter, entry);
+            stage.log_and_sync(member, entry);
         }
     }
     stage.say_committed(0, zxid(1, 4));
@@ -207,9 +207,9 @@ fn a_leader_that_was_paused_may_be_established_behind_its_successor() {
     let run = |its: u32| {
         let mut stage = Stage::led();
         let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
-        for voter in 0..3 {
-            if voter != 2 || its > 3 {
-                stage.log_and_sync(voter, &entry);
+        for member in 0..3 {
+            if member != 2 || its > 3 {
+                stage.log_and_sync(member, &entry);
             }
         }
         stage.say_committed(0, zxid(1, 3));
@@ -241,8 +241,8 @@ fn c09_fires_when_fewer_than_a_quorum_have_it_durable() {
         stage.log(0, &entry);
         stage.propose(0, 1, &entry);
         stage.log(1, &entry);
-        for &voter in synced {
-            stage.sync(voter);
+        for &member in synced {
+            stage.sync(member);
         }
         stage.say_committed(0, zxid(1, 3));
         stage.fired()
@@ -298,16 +298,16 @@ fn c09_fires_when_a_leader_is_established_by_itself() {
 fn loss_of_a_quorum_without_force_sync_is_excused_by_name() {
     let mut stage = Stage::with(false, Metadata::Synchronous).under_way();
     let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
-    for voter in [0, 1] {
-        stage.log(voter, &entry);
+    for member in [0, 1] {
+        stage.log(member, &entry);
     }
     stage.propose(0, 1, &entry);
     stage.say_committed(0, zxid(1, 3));
     let mut plain =
         Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), event: stage.event, ..Stage::new() };
-    for voter in [0, 1] {
-        stage.lose_power(voter, 2);
-        plain.kill(voter, 2);
+    for member in [0, 1] {
+        stage.lose_power(member, 2);
+        plain.kill(member, 2);
     }
     stage.lead(2, 2);
     assert_eq!(stage.fired(), Vec::<&str>::new());
@@ -346,8 +346,8 @@ fn snapshot_from_a_leader_counts_as_its_history() {
     stage.pass(0, 2, &QuorumPacket::Snap { zxid: zxid(1, 2) });
     assert_eq!(stage.oracle.servers[2].memory.contains, 2);
     let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
-    for voter in 0..2 {
-        stage.log_and_sync(voter, &entry);
+    for member in 0..2 {
+        stage.log_and_sync(member, &entry);
     }
     stage.propose(0, 1, &entry);
     stage.say_committed(0, zxid(1, 3));
@@ -379,10 +379,10 @@ fn a_leader_may_have_on_its_way_to_disk_what_its_quorum_committed() {
     let run = |applied: bool| {
         let mut stage = Stage::led();
         let entry = create(zxid(1, 3), SESSION, 0, "/b", false);
-        for voter in 1..3 {
-            stage.propose(0, voter, &entry);
-            stage.log_and_sync(voter, &entry);
-            stage.pass(voter, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
+        for member in 1..3 {
+            stage.propose(0, member, &entry);
+            stage.log_and_sync(member, &entry);
+            stage.pass(member, 0, &QuorumPacket::Ack { zxid: zxid(1, 3) });
         }
         stage.say_committed(0, zxid(1, 3));
         if applied {

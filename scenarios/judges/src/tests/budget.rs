@@ -6,23 +6,23 @@ use super::*;
 use crate::budget::would_start;
 use crate::settled_core::drawn;
 
-/// A whole snapshot of a voter.
-fn write_snapshot(stage: &mut Stage, voter: usize, zxid: Zxid, is_synced: bool) {
+/// A whole snapshot of a member.
+fn write_snapshot(stage: &mut Stage, member: usize, zxid: Zxid, is_synced: bool) {
     let path = format!("v/snapshot.{zxid:x}");
-    stage.create_file(voter, &path);
-    stage.write(voter, &path, &crate::snapshot_file::tests::snapshot());
+    stage.create_file(member, &path);
+    stage.write(member, &path, &crate::snapshot_file::tests::snapshot());
     if is_synced {
-        stage.sync_file(voter, &path);
+        stage.sync_file(member, &path);
     }
 }
 
-fn starts(stage: &Stage, voter: usize) -> bool {
-    let disk = &stage.disks[voter];
-    would_start(&stage.oracle.servers[voter], disk, &disk.durable())
+fn starts(stage: &Stage, member: usize) -> bool {
+    let disk = &stage.disks[member];
+    would_start(&stage.oracle.servers[member], disk, &disk.durable())
 }
 
-fn diverges(stage: &Stage, voter: usize) -> bool {
-    stage.oracle.would_diverge(&stage.oracle.servers[voter], &stage.disks[voter].durable())
+fn diverges(stage: &Stage, member: usize) -> bool {
+    stage.oracle.would_diverge(&stage.oracle.servers[member], &stage.disks[member].durable())
 }
 
 #[test]

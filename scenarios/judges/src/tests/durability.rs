@@ -240,8 +240,8 @@ fn a_leader_gives_what_it_has_misread_to_who_synchronises_with_it() {
         let mut stage = Stage::led();
         for counter in [3, 4] {
             let entry = create(zxid(1, counter), SESSION, 0, &format!("/n{counter}"), false);
-            for voter in [0, 1] {
-                stage.log_and_sync(voter, &entry);
+            for member in [0, 1] {
+                stage.log_and_sync(member, &entry);
             }
             stage.say_committed(0, zxid(1, counter));
             stage.apply(0, zxid(1, counter));

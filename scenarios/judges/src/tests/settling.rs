@@ -76,8 +76,8 @@ fn v01_does_not_wait_for_a_server_that_promised_an_epoch_above_its_leaders() {
 fn v01_waits_until_all_have_applied_all() {
     let mut stage = settled();
     let entry = create(zxid(1, 4), SESSION, 0, "/b", false);
-    for voter in 0..3 {
-        stage.log_and_sync(voter, &entry);
+    for member in 0..3 {
+        stage.log_and_sync(member, &entry);
     }
     stage.say_committed(0, zxid(1, 4));
     stage.apply(0, zxid(1, 4));

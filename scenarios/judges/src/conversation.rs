@@ -1,4 +1,4 @@
-//! What clients and servers said to each other, from the clients' end: C25, C27, C31, C32, the promises of C13, and what replies
+//! What clients and servers said to each other, from the clients' end: C25 to C27, C31, C32, C45, the promises of C13, and what replies
 //! show of C20 and C22.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,13 +9,17 @@ use jute::client::{ClientFrame, MultiOp, OpResult, ReplyHeader, Request, Respons
 use jute::data::Stat;
 use jute::op::{ErrorCode, EventType, OpCode};
 use jute::{SessionId, Version, Xid, Zxid};
-use machine::EndId;
+use machine::{EndId, HostId};
 
 use crate::membership::CONFIG;
 use crate::moment::Story;
 use crate::oracle::Oracle;
 use crate::replay::{Change, Replay};
 use crate::{Moment, Rule};
+
+/// Why a session may be said to be over that lives.
+const OF_THE_DEPOSED: &str =
+    "a leader that was deposed, or one of its followers, does not know the sessions of its successor";
 
 /// What a one-shot watch waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -185,6 +189,8 @@ fn part(op: &MultiOp) -> AskedOp {
 #[derive(Clone, Debug, Default)]
 struct Talk {
     end: Option<EndId>,
+    /// Who is at the other end.
+    server: Option<HostId>,
     session: SessionId,
     /// Sent and not answered, oldest first.
     pending: VecDeque<(Xid, Arc<Ask>, Moment)>,
@@ -384,12 +390,13 @@ impl Oracle {
     }
 
     /// A client sends a frame.
-    pub fn client_sent(&mut self, moment: Moment, client: usize, on: EndId, frame: &ClientFrame) {
+    pub fn client_sent(&mut self, moment: Moment, client: usize, to: HostId, on: EndId, frame: &ClientFrame) {
         let conversations = Arc::make_mut(&mut self.conversations);
         let talk = &mut conversations.talks[client];
         match frame {
             ClientFrame::Connect(connect) => {
-                *talk = Talk { end: Some(on), session: connect.session, pending: VecDeque::new(), resetting: 0 };
+                let (end, server) = (Some(on), Some(to));
+                *talk = Talk { end, server, session: connect.session, pending: VecDeque::new(), resetting: 0 };
                 if let Some(view) = conversations.views.get_mut(&connect.session) {
                     view.suspended = !view.armed.is_empty();
                 }
@@ -424,6 +431,9 @@ impl Oracle {
         }
         match frame {
             ServerFrame::Connect(connect) => {
+                if connect.is_refusal() {
+                    self.check_refused_session(moment, client, findings);
+                }
                 let conversations = Arc::make_mut(&mut self.conversations);
                 let talk = &mut conversations.talks[client];
                 if connect.is_refusal() {
@@ -512,6 +522,7 @@ impl Oracle {
             self.acked(moment, session, zxid, &ask, findings);
         }
         self.check_stat(moment, session, zxid, &ask, response, findings);
+        self.check_read(moment, client, (zxid, header.err), &ask, response, findings);
         match response {
             Some(Response::Reconfig(shown)) => {
                 self.config_shown(moment, client, session, shown.data.as_slice(), findings);
@@ -696,6 +707,80 @@ impl Oracle {
                 self.broken(Rule::Cas, story, findings);
             }
         }
+    }
+
+    /// C26: a read shows what the committed history makes up to its zxid.
+    fn check_read(
+        &mut self,
+        moment: Moment,
+        client: usize,
+        (zxid, err): (Zxid, ErrorCode),
+        ask: &Ask,
+        response: Option<&Response>,
+        findings: &mut Findings,
+    ) {
+        let ([op], OpCode::Exists | OpCode::GetData) = (&ask.ops[..], ask.op) else { return };
+        let shown = match (err, response.and_then(stat_of)) {
+            (ErrorCode::Ok, Some(stat)) => Some((stat.czxid, stat.mzxid)),
+            (ErrorCode::NoNode, _) => None,
+            _ => return,
+        };
+        // What stands behind the committed history, or was there before it, is nobody's to compare with.
+        let is_known =
+            self.canon.position(zxid).is_some() || zxid.is_epoch_start() && zxid.epoch() <= self.canon.epoch();
+        if !is_known || shown.is_some_and(|(czxid, _)| czxid == Zxid::ZERO) {
+            return;
+        }
+        self.tally.check(Rule::ReadAtZxid);
+        let is = self.replay.made_by(&op.path, zxid);
+        if is == shown {
+            return;
+        }
+        let server = self.conversations.talks[client].server;
+        if let Some(why) = server.and_then(|server| self.roster.member(server)).and_then(|member| self.misled(member)) {
+            return self.tally.relax(Rule::ReadAtZxid, why);
+        }
+        let told = |made_by: Option<(Zxid, Zxid)>| match made_by {
+            None => "nothing there".to_owned(),
+            Some((czxid, mzxid)) if czxid == mzxid => format!("a znode as it was created at {czxid}"),
+            Some((czxid, mzxid)) => format!("a znode that was created at {czxid} and set at {mzxid}"),
+        };
+        let headline = format!(
+            "{} read {} at {zxid} and was shown {}; the committed history has {}",
+            self.name(moment.host),
+            op.path,
+            told(shown),
+            told(is)
+        );
+        let committed = is.and_then(|(_, mzxid)| self.canon.get(self.canon.position(mzxid)?));
+        let story = Story::new(Rule::ReadAtZxid, headline).kind(ask.op.name());
+        let story = match committed {
+            Some(it) => story.promise(it.moment, format!("{} was committed", it.zxid)),
+            None => story,
+        };
+        self.broken(Rule::ReadAtZxid, story.detected(moment, "the reply arrives"), findings);
+    }
+
+    /// C45: whoever is told that its session is over has none.
+    fn check_refused_session(&mut self, moment: Moment, client: usize, findings: &mut Findings) {
+        let Talk { session, server, .. } = self.conversations.talks[client];
+        if session.is_zero() {
+            return;
+        }
+        self.tally.check(Rule::ExpiredIsClosed);
+        let is_ending = || self.given_up.contains(&session) || self.canon.is_close_proposed(session);
+        if !self.replay.sessions().contains_key(&session) || is_ending() {
+            return;
+        }
+        let newest = self.servers.iter().filter(|it| it.leads.is_some()).max_by_key(|it| it.leads).map(|it| it.host);
+        let told_by = server.and_then(|server| self.roster.member(server)).map(|member| &self.servers[member]);
+        if told_by.is_some_and(|it| Some(it.host) != newest && (it.follows.is_none() || it.follows != newest)) {
+            return self.tally.relax(Rule::ExpiredIsClosed, OF_THE_DEPOSED);
+        }
+        let name = self.roster.ensemble.clients[client].name.clone();
+        let headline = format!("{name} is told that session {session} is over, and it is in the session table");
+        let story = Story::new(Rule::ExpiredIsClosed, headline).kind("live-session-refused");
+        self.broken(Rule::ExpiredIsClosed, story.detected(moment, "its connect is refused"), findings);
     }
 
     /// C32: when everything has come to rest, no watch of a connected session waits to be told of a change that is older than

@@ -95,6 +95,7 @@ impl ZkJudges {
                 oracle.read_back(moment, member);
             }
             ServerFact::ConfigActivated { version } => oracle.config_activated(moment, member, *version),
+            ServerFact::Proposed { zxid, .. } => oracle.proposed(moment, member, *zxid, findings),
             ServerFact::LogFailed { .. } => oracle.log_failed(member),
             ServerFact::RefusedToStart { why } => oracle.refused_to_start(moment, member, why),
             // The role that follows says it, or a packet or the disk did.
@@ -106,7 +107,6 @@ impl ZkJudges {
             | ServerFact::EpochCurrent { .. }
             | ServerFact::Synchronised { .. }
             | ServerFact::SyncDecided { .. }
-            | ServerFact::Proposed { .. }
             | ServerFact::SessionCreated { .. }
             | ServerFact::SessionMoved { .. }
             | ServerFact::SnapshotWritten { .. }
@@ -215,7 +215,7 @@ impl ZkJudges {
                 self.oracle.server_answered(member, on, frame);
             }
             (Place::Client(client), Packet::ZkClient(ClientPacket::ToServer(frame))) => {
-                self.oracle.client_sent(moment, client, on, frame);
+                self.oracle.client_sent(moment, client, to, on, frame);
             }
             (Place::Member(_) | Place::Client(_) | Place::Stranger, _) => {}
         }

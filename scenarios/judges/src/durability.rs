@@ -205,6 +205,7 @@ impl Oracle {
         packet: &QuorumPacket,
         findings: &mut Findings,
     ) {
+        self.check_said(moment, member, packet, findings);
         match packet {
             QuorumPacket::Proposal { zxid, entry } => {
                 self.see(moment, *zxid, crate::canon::digest_of(entry), entry, findings);
@@ -262,6 +263,7 @@ impl Oracle {
         packet: &QuorumPacket,
         findings: &mut Findings,
     ) {
+        self.check_heard(moment, member, from, packet, findings);
         match packet {
             QuorumPacket::Diff { .. } => self.sync_began(moment, member, from, Mode::Diff, None),
             QuorumPacket::Trunc { zxid } => self.sync_began(moment, member, from, Mode::Trunc, Some(*zxid)),

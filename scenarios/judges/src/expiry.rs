@@ -17,6 +17,7 @@ use crate::{Moment, Rule};
 impl Oracle {
     /// A leader gave up on a session: its close was submitted.
     pub fn session_expired(&mut self, moment: Moment, member: usize, session: SessionId, timeout_ms: i32) {
+        self.given_up.insert(session);
         self.todo.push(Todo::Expired { member, session, timeout_ms, moment });
     }
 

@@ -42,6 +42,7 @@ mod liveness;
 mod membership;
 mod moment;
 mod oracle;
+mod protocol;
 mod replay;
 mod roles;
 mod rule;

@@ -6,7 +6,7 @@
 //! The one thing to know: what a disk has durable is asked of the page cache itself, and only at the end of a step
 //! ([`Oracle::settle`]), which is early enough because no sync completes within a step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::{FieldValue, Findings, Violation};
@@ -105,6 +105,8 @@ pub struct Oracle {
     pub(crate) offers: BTreeMap<PeerEpoch, Arc<Configuration>>,
     /// Members that acknowledged NEWLEADER of the epochs whose leader is not established: it may be paused for long.
     pub(crate) new_leader_acks: BTreeMap<PeerEpoch, u32>,
+    /// Sessions that a leader said to have expired, and whose end is not committed.
+    pub(crate) given_up: BTreeSet<SessionId>,
     /// Clients whose write behind the faults succeeded.
     pub(crate) probed: u64,
     pub(crate) todo: Vec<Todo>,
@@ -143,6 +145,7 @@ impl Oracle {
             versions: Arc::new(versions),
             offers: BTreeMap::new(),
             new_leader_acks: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             probed: 0,
             todo: Vec::new(),
             situations: BTreeMap::new(),
@@ -273,17 +276,27 @@ impl Oracle {
     fn check_recovered(&mut self, member: usize, moment: Moment, look: &impl Look, findings: &mut Findings) {
         self.server_mut(member).misread = None;
         let Some(tree) = look.tree(self.servers[member].host) else { return };
-        // Beyond the committed history there is nothing to compare with.
-        let Some(committed) = self.canon.position(tree.zxid).and_then(|at| self.canon.get(at)) else { return };
+        let Some(committed) = self.canon.position(tree.zxid).and_then(|at| self.canon.get(at)) else {
+            // Beyond the committed history there is nothing to compare with.
+            let server = &self.servers[member];
+            let has_hole =
+                self.missing_below(member, self.canon.last_zxid()).any(|missing| server.lost_with_power(missing));
+            self.server_mut(member).misread = has_hole.then_some((tree.zxid, STEPPED_OVER));
+            return;
+        };
         self.tally.check(Rule::RecoveryEquivalence);
         let expected: Vec<SessionId> = self.replay.sessions_at(tree.zxid).collect();
         let name = self.member_name(member);
+        // What was there before a leader that had misread its disk is nobody's any more.
+        let is_told = |session: &&SessionId| {
+            self.untold.is_none_or(|until| self.replay.opened(**session).is_some_and(|opened| opened > until))
+        };
         let what = if let Some((digest, _)) = committed.tree.filter(|&(digest, _)| digest != tree.digest) {
             Some(("tree", format!("its digest is {:#x}, and it was {digest:#x}", tree.digest)))
-        } else if let Some(lost) = expected.iter().find(|session| !tree.sessions.contains(session)) {
+        } else if let Some(lost) = expected.iter().filter(is_told).find(|session| !tree.sessions.contains(session)) {
             Some(("session-lost", format!("session {lost} is missing")))
         } else {
-            let ghost = tree.sessions.iter().find(|session| !expected.contains(session));
+            let ghost = tree.sessions.iter().filter(is_told).find(|session| !expected.contains(session));
             ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
         };
         let Some((kind, what)) = what else { return };

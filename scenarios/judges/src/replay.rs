@@ -1,4 +1,4 @@
-//! C19, C20, C22 and the order of C25, on a replay of the committed history in a model of our own.
+//! C19 to C24, C43 and the order of C25, on a replay of the committed history in a model of our own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use crate::conversation::{Ask, AskedOp};
 use crate::moment::Story;
 use crate::oracle::Oracle;
 use crate::{Moment, Rule};
+
+/// What is held against each transaction that changes the tree.
+const OF_TREES: [Rule; 4] = [Rule::Cas, Rule::EphemeralOwnerLive, Rule::TreeStructure, Rule::SequentialUnique];
 
 /// A znode of the model.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Replay {
     /// The last request of each session that took effect.
     last_effect: BTreeMap<SessionId, (Xid, Zxid, Moment)>,
     changes: BTreeMap<Arc<str>, Changes>,
+    /// The last number that a child of a znode was given, as long as that is there.
+    numbers: BTreeMap<Arc<str>, (i32, Zxid)>,
 }
 
 /// A rule that a transaction breaks.
@@ -75,6 +80,7 @@ impl Replay {
             ephemerals: BTreeMap::new(),
             last_effect: BTreeMap::new(),
             changes: BTreeMap::new(),
+            numbers: BTreeMap::new(),
         }
     }
 
@@ -88,6 +94,11 @@ impl Replay {
         let is_over = move |session| self.closed.get(&session).is_some_and(|&(end, _)| end <= zxid);
         let opened = self.opened.iter().filter(move |&(_, &began)| began <= zxid).map(|(&session, _)| session);
         opened.filter(move |&session| !is_over(session))
+    }
+
+    /// When a session began.
+    pub(crate) fn opened(&self, session: SessionId) -> Option<Zxid> {
+        self.opened.get(&session).copied()
     }
 
     /// When a session's end was committed.
@@ -149,6 +160,18 @@ impl Replay {
             .unwrap_or(changes.data.is_empty() && self.exists(path))
     }
 
+    /// The transaction that made a path's znode, and that of its data, as they were at a zxid of the past; none if nothing was there.
+    pub(crate) fn made_by(&self, path: &str, at: Zxid) -> Option<(Zxid, Zxid)> {
+        let changes = &self.changes.get(path)?.data;
+        let before = &changes[..changes.partition_point(|&(zxid, _)| zxid <= at)];
+        let created = before.iter().rposition(|&(_, event)| event == EventType::NodeCreated)?;
+        let mut since = before[created..].iter();
+        if since.any(|&(_, event)| event == EventType::NodeDeleted) {
+            return None;
+        }
+        Some((before[created].0, before.last()?.0))
+    }
+
     fn changed(&mut self, path: &Arc<str>, zxid: Zxid, event: EventType, changes: &mut Vec<Change>) {
         let of_path = self.changes.entry(Arc::clone(path)).or_default();
         if event == EventType::NodeChildrenChanged {
@@ -182,8 +205,52 @@ impl Replay {
         {
             paths.remove(&path);
         }
+        self.numbers.remove(&path);
         self.changed(&path, zxid, EventType::NodeDeleted, changes);
         self.parent_changed(&path, zxid, changes);
+    }
+
+    /// The first child of a znode.
+    fn child_of(&self, path: &str) -> Option<&Arc<str>> {
+        let from: Arc<str> = Arc::from(format!("{}/", path.trim_end_matches('/')));
+        let next = self.znodes.range(Arc::clone(&from)..).map(|(path, _)| path).find(|it| ***it != *ROOT)?;
+        next.starts_with(&*from).then_some(next)
+    }
+
+    /// C21: the parent of what is created is there, and is no ephemeral.
+    fn check_parent(&self, path: &str, broken: &mut Vec<Broken>) {
+        let Some(parent) = parent_of(path) else { return };
+        let found = self.znodes.get(parent);
+        if found.is_some_and(|znode| znode.owner.is_none()) {
+            return;
+        }
+        let (kind, how) = match found {
+            None => ("parent-missing", "is not there"),
+            Some(_) => ("child-of-ephemeral", "is an ephemeral"),
+        };
+        broken.push(Broken {
+            rule: Rule::TreeStructure,
+            kind,
+            what: format!("{path} is created, and its parent {how}"),
+            made_by: found.map(|znode| znode.made_by),
+            before: None,
+        });
+    }
+
+    /// C24: the number of a sequential znode is above that of every earlier one of its parent.
+    fn check_number(&mut self, path: &str, asked: Option<&AskedOp>, zxid: Zxid, broken: &mut Vec<Broken>) {
+        let number = asked.and_then(|op| path.strip_prefix(&*op.path)).and_then(|number| number.parse::<i32>().ok());
+        let (Some(number), Some(parent)) = (number, parent_of(path)) else { return };
+        let before = self.numbers.insert(Arc::from(parent), (number, zxid));
+        // It is a signed counter, and a real server wraps it around (zookeeper.md §5.3).
+        let Some((last, made_by)) = before.filter(|&(last, _)| last != i32::MAX && number <= last) else { return };
+        broken.push(Broken {
+            rule: Rule::SequentialUnique,
+            kind: "number-repeated",
+            what: format!("{path} is created, and {parent} gave its children the number {last} already"),
+            made_by: Some(made_by),
+            before: None,
+        });
     }
 
     /// Applies one transaction, or a part of a multi.
@@ -209,12 +276,30 @@ impl Replay {
                         before: before.map(|(at, moment)| (moment, format!("its end was committed at {at}"))),
                     });
                 }
+                self.check_parent(&create.path, broken);
+                self.check_number(&create.path, asked, zxid, broken);
                 self.create(&create.path, owner, zxid, changes);
             }
-            Txn::CreateContainer(create) => self.create(&create.path, None, zxid, changes),
-            Txn::CreateTtl(create) => self.create(&create.path, None, zxid, changes),
+            Txn::CreateContainer(create) => {
+                self.check_parent(&create.path, broken);
+                self.create(&create.path, None, zxid, changes);
+            }
+            Txn::CreateTtl(create) => {
+                self.check_parent(&create.path, broken);
+                self.check_number(&create.path, asked, zxid, broken);
+                self.create(&create.path, None, zxid, changes);
+            }
             Txn::Delete(delete) | Txn::DeleteContainer(delete) => {
                 self.check_demand(&delete.path, asked, broken);
+                if let Some(child) = self.child_of(&delete.path) {
+                    broken.push(Broken {
+                        rule: Rule::TreeStructure,
+                        kind: "parent-deleted",
+                        what: format!("{} is deleted, and {child} is left", delete.path),
+                        made_by: self.znodes.get(child).map(|znode| znode.made_by),
+                        before: None,
+                    });
+                }
                 self.delete(&delete.path, zxid, changes);
             }
             // The node's own version never moves (zookeeper.md §15).
@@ -241,6 +326,15 @@ impl Replay {
                 self.changed(&Arc::from(set.path.as_str()), zxid, EventType::NodeDataChanged, changes);
             }
             Txn::CreateSession(create) => {
+                if let Some(&first) = self.opened.get(&session) {
+                    broken.push(Broken {
+                        rule: Rule::SessionUnique,
+                        kind: "session-created-twice",
+                        what: format!("session {session} is created, and was before"),
+                        made_by: Some(first),
+                        before: None,
+                    });
+                }
                 self.sessions.insert(session, create.timeout_ms);
                 self.opened.entry(session).or_insert(zxid);
             }
@@ -412,8 +506,9 @@ impl Oracle {
             (Txn::Error(_), None) => {}
             (Txn::Multi(_), _) if is_error => {}
             (Txn::Multi(parts), asked) => {
-                self.tally.check(Rule::Cas);
-                self.tally.check(Rule::EphemeralOwnerLive);
+                for rule in OF_TREES {
+                    self.tally.check(rule);
+                }
                 self.tally.check(Rule::MultiAtomic);
                 broken.extend(asked.and_then(|asked| torn(session, &asked.ops, parts)));
                 for (at, part) in parts.iter().enumerate() {
@@ -422,8 +517,12 @@ impl Oracle {
                 }
             }
             (txn, asked) => {
-                self.tally.check(Rule::Cas);
-                self.tally.check(Rule::EphemeralOwnerLive);
+                for rule in OF_TREES {
+                    self.tally.check(rule);
+                }
+                if let Txn::CreateSession(_) = txn {
+                    self.tally.check(Rule::SessionUnique);
+                }
                 let op = asked.and_then(|asked| asked.ops.first());
                 replay.apply(header, txn, op, &mut changes, &mut broken);
             }
@@ -431,6 +530,7 @@ impl Oracle {
         if let Txn::CloseSession(_) = entry.txn {
             replay.closed.entry(session).or_insert((zxid, moment));
             Arc::make_mut(&mut self.conversations).session_closed(session);
+            self.given_up.remove(&session);
         }
         Arc::make_mut(&mut self.conversations).paths_changed(&changes);
         for Broken { rule, kind, what, made_by, before } in broken {

@@ -55,6 +55,12 @@ rules! {
     NoGap = "C04", "no-gap", "invariants-and-faults.md §2.1 C04; ZK-I12, ZK-I52; ZOOKEEPER-4925",
         "A server applies committed transactions one after the other, and a leader commits its zxids without holes.",
         "A hole is a write that one server never saw: its tree is wrong from there on, in silence.";
+    Integrity = "C06", "integrity", "invariants-and-faults.md §2.1 C06; ZK-I05; Zab Integrity",
+        "A transaction is proposed by the leader of its epoch, and by nobody else.",
+        "What no leader of the epoch proposed was never ordered against anything: no client asked for it then.";
+    LocalPrimaryOrder = "C07", "local-primary-order", "invariants-and-faults.md §2.1 C07; ZK-I07, ZK-I52; Zab LocalPrimaryOrder",
+        "A leader proposes the counters of its epoch one after the other, and leaves none out.",
+        "A counter that is left out is a commit that everybody behind it waits for, for ever.";
     PrimaryIntegrity = "C08", "primary-integrity", "invariants-and-faults.md §2.1 C08; ZK-I09, ZK-I16; Zab PrimaryIntegrity",
         "A leader begins to broadcast only with every transaction that was committed before its epoch.",
         "Whatever the leader lacks is cut from everybody's log when they synchronise with it.";
@@ -67,33 +73,51 @@ rules! {
     EpochAfterSync = "C11", "epoch-file-after-sync", "invariants-and-faults.md §2.1 C11; ZK-I13; ZOOKEEPER-4643",
         "currentEpoch is written only when the history of that epoch's leader, as it was synchronised, is durable on the server.",
         "With the epoch but without the history a server wins elections, and its leader's history is cut to its own.";
+    LegalMessage = "C12", "legal-message", "invariants-and-faults.md §2.1 C12; ZK-I12, §12.6; Zab CheckDuringAction",
+        "A learner is told to commit what its leader proposed to it, in the order of the proposals.",
+        "A real server exits with status 12 when it is told to commit anything else.";
     NoAckedLoss = "C13", "no-acked-loss", "invariants-and-faults.md §2.1 C13; ZK-I10",
         "Every write whose success reached a client is in the history of every later leader.",
         "The client was told that it is safe, and it is gone.";
     TreeDeterminism = "C14", "tree-determinism", "invariants-and-faults.md §2.1 C14; ZK-I19, ZK-I21; ZOOKEEPER-3144, 3145",
         "After the same transaction all servers have the same tree, by its digest.",
         "The same history must mean the same data, or failover changes what clients read.";
+    MemoryOnDisk = "C15", "memory-on-disk", "invariants-and-faults.md §2.1 C15; ZK-I18; ZOOKEEPER-5094",
+        "What a server tells its leader to have, when it synchronises, is on its disk.",
+        "The leader sends what comes behind that: what is in memory alone is never sent again, and is a hole after the next crash.";
     RecoveryEquivalence = "C16", "recovery-equivalence", "invariants-and-faults.md §2.1 C16; ZK-I18, ZK-I19",
         "What a server reads back from its disk is what the committed history makes: the same tree and the same sessions.",
         "A restart must not change data: what comes back wrong is served at once, and nothing ever repairs it.";
     ExpiryNotEarly = "C17", "session-expiry-not-early", "invariants-and-faults.md §2.1 C17; ZK-I26",
         "A session is expired only if the leader, by its own clock, heard nothing of it for its whole timeout.",
         "A session that dies early takes its locks with it while its owner still works under them.";
+    Promise = "C38", "promise", "invariant-map.md C38; ZK-I15",
+        "Who promised an epoch acknowledges nothing of an older one.",
+        "A promise that is not kept lets the old leader commit what the new one will never have.";
     ClosedIsClosed = "C19", "closed-is-closed", "invariants-and-faults.md §2.1 C19; ZK-I25",
         "After a session's end is committed, no transaction of it succeeds.",
         "A zombie's write is the write that a lock was there to prevent.";
     EphemeralOwnerLive = "C20", "ephemeral-owner-live", "invariants-and-faults.md §2.1 C20; ZK-I24; ZOOKEEPER-2355, 4837, 1208",
         "An ephemeral znode has an owner that is in the session table, and goes in the transaction that ends its owner.",
         "A ghost ephemeral keeps a lock taken, or a dead server registered, until an operator deletes it.";
+    TreeStructure = "C21", "tree-structure", "invariants-and-faults.md §2.1 C21; ZK-I39",
+        "A znode has a parent that is no ephemeral, and goes only when it has no children.",
+        "What hangs below nothing can be neither listed nor deleted.";
     Cas = "C22", "cas", "invariants-and-faults.md §2.1 C22; ZK-I31, ZK-I37",
         "A write that demands a version succeeds if and only if that is the version, and setData makes the next one.",
         "Without it two clients can both believe that they changed the same thing: a lost update.";
     MultiAtomic = "C23", "multi-atomic", "invariants-and-faults.md §2.1 C23; ZK-I36",
         "A multi is one transaction with all of its operations, or it changes nothing.",
         "Half of a multi is a state that its author took care never to write.";
+    SequentialUnique = "C24", "sequential-unique", "invariants-and-faults.md §2.1 C24; ZK-I38",
+        "The numbers of a znode's sequential children increase, also across leaders and restarts.",
+        "A number given twice gives a lock to two holders, or puts who came last before who came first.";
     FifoSession = "C25", "fifo-session", "invariants-and-faults.md §2.1 C25; ZK-I30",
         "Requests of a session take effect, and are answered, in the order in which they were sent.",
         "Clients pipeline: \"create the data, then the marker\" is only safe in order.";
+    ReadAtZxid = "C26", "read-at-zxid", "invariants-and-faults.md §2.1 C26, §3.4; ZK-I33, ZK-I34, ZK-I39",
+        "A read shows the path as the committed history makes it up to the zxid of the reply.",
+        "An old state is allowed; one that never was is not.";
     ZxidMonotone = "C27", "zxid-monotone-per-session", "invariants-and-faults.md §2.1 C27; ZK-I32",
         "The zxids a session sees in replies and events never decrease, whichever server it talks to.",
         "A client that moves to a server behind its own past sees time run backwards.";
@@ -127,6 +151,12 @@ rules! {
     ObserverSubset = "C42", "observer-subset", "invariant-map.md C42; ZK-I23; ZOOKEEPER-764",
         "Who has no vote acknowledges no proposal, proposes itself to nobody and never leads.",
         "A copy that nobody counts on is no copy; counted, it makes a minority commit.";
+    SessionUnique = "C43", "session-unique", "invariant-map.md C43; ZK-I27",
+        "No session id is given twice.",
+        "Two clients of one session share its ephemerals, and each is answered for the other.";
+    ExpiredIsClosed = "C45", "expired-is-closed", "invariant-map.md C45; ZK-I29",
+        "Who is told that its session is over is not in the session table any more, or is about to be taken out.",
+        "A client that begins anew beside its own old session waits for its own ephemerals to go.";
     NoRestartRefusal = "C49", "no-restart-refusal", "invariant-map.md C49; ZK-I50; ZOOKEEPER-1573, 1653, 2332",
         "A server that died, and whose disk did nothing but what a disk may do, starts again.",
         "Who does not start over a crash, or takes what a crash leaves for damage, needs an operator for what should heal by itself.";

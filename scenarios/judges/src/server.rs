@@ -9,6 +9,7 @@ use machine::{EndId, HostId, Instant};
 
 use crate::Moment;
 use crate::canon::Canon;
+use crate::protocol::Proposed;
 use crate::snapshot_file;
 use crate::txn_log::{Durability, TxnLog, zxid_of};
 
@@ -204,6 +205,9 @@ pub(crate) struct Server {
     pub(crate) current: EpochFile,
     pub(crate) accepted: EpochFile,
     pub(crate) sync: Option<Sync>,
+    /// The last that it proposed itself.
+    pub(crate) last_proposed: Option<(Zxid, Moment)>,
+    pub(crate) proposed: Proposed,
     pub(crate) memory: Memory,
     /// Its clients' connections: session and timeout.
     pub(crate) ends: BTreeMap<EndId, (SessionId, i32)>,
@@ -236,6 +240,8 @@ impl Server {
             current: EpochFile::default(),
             accepted: EpochFile::default(),
             sync: None,
+            last_proposed: None,
+            proposed: Proposed::default(),
             memory: Memory::default(),
             ends: BTreeMap::new(),
             touches: BTreeMap::new(),
@@ -254,6 +260,8 @@ impl Server {
         self.follows = None;
         self.observes = role == Role::Observing;
         self.sync = None;
+        self.last_proposed = None;
+        self.proposed = Proposed::default();
         self.touches.clear();
         if role == Role::Down {
             self.ends.clear();

@@ -105,6 +105,19 @@ pub(crate) fn excuse(zookeeper: &Oracle, kafka: Option<&KafkaOracle>, core: &Cor
     // A server that looks for a leader joins only when a quorum tells it who leads (zookeeper.md, FastLeaderElection): one that does
     // not reach enough of those who follow stays out, as in the real server, while the leader serves.
     let leader = zookeeper.servers.iter().filter(|server| server.leads.is_some()).max_by_key(|server| server.leads);
+    if leader.is_none() {
+        let candidate = zookeeper
+            .servers
+            .iter()
+            .find(|server| server.role == Role::Looking && core.rest.contains(&(server.host, Brokenness::AsItIs)));
+        if let Some(candidate) = candidate {
+            // Who hears it elects it, and waits for it in vain: it does not hear enough of them to lead. There is no pre-vote.
+            return Some(format!(
+                "{} is outside of the core and looks for a leader, and is a candidate for whoever hears it",
+                zookeeper.name(candidate.host)
+            ));
+        }
+    }
     if let Some(leader) = leader {
         let in_step = of_core(&|server| server.host == leader.host || server.follows == Some(leader.host));
         if !zookeeper.in_force.is_quorum(in_step) && in_step != of_core(&|_| true) {

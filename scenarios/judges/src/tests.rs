@@ -5,6 +5,7 @@ mod budget;
 mod clients;
 mod durability;
 mod membership;
+mod protocol;
 mod sessions;
 mod settling;
 
@@ -376,7 +377,7 @@ impl Stage {
             password: Buffer::NULL,
             read_only: None,
         };
-        self.oracle.client_sent(moment, client, end, &ClientFrame::Connect(connect));
+        self.oracle.client_sent(moment, client, HostId(0), end, &ClientFrame::Connect(connect));
         let answer = ConnectResponse {
             protocol_version: 0,
             timeout_ms: 4_000,
@@ -391,7 +392,7 @@ impl Stage {
     fn ask(&mut self, client: usize, end: EndId, xid: i32, request: Request) {
         let moment = self.moment(self.logs.len() + client);
         let frame = ClientFrame::Request { xid: Xid::new(xid), request };
-        self.oracle.client_sent(moment, client, end, &frame);
+        self.oracle.client_sent(moment, client, HostId(0), end, &frame);
         self.oracle.server_heard(moment, 0, end, &frame);
         self.settle();
     }

@@ -365,7 +365,7 @@ impl Oracle {
     }
 
     /// Why the tree of a server may be another than the history makes: it, or whoever gives it what it lacks, has misread its disk.
-    fn misled(&self, member: usize) -> Option<&'static str> {
+    pub(crate) fn misled(&self, member: usize) -> Option<&'static str> {
         let server = &self.servers[member];
         let leader = server.follows.or(server.sync.as_ref().map(|sync| sync.leader));
         let misread = |it: &&Arc<Server>| it.host == server.host || Some(it.host) == leader;

@@ -4,7 +4,7 @@ use engine::Brokenness;
 
 use super::*;
 use crate::budget::would_start;
-use crate::settled_core::drawn;
+use crate::settled_core::{drawn, excuse};
 
 /// A whole snapshot of a member.
 fn write_snapshot(stage: &mut Stage, member: usize, zxid: Zxid, is_synced: bool) {
@@ -90,4 +90,18 @@ fn a_leader_is_never_left_half_dead_outside_of_a_core() {
         assert_eq!(all, everybody);
     }
     assert!(seen > 0 && leaders > 0, "{seen} and {leaders}");
+}
+
+/// Found by the swarm (swarm-ensemble, seed 2239).
+#[test]
+fn a_candidate_that_cannot_lead_keeps_a_core_from_electing_another() {
+    use engine::Core;
+    for (how, is_excused) in [(Brokenness::AsItIs, true), (Brokenness::Down, false)] {
+        let core = Core { name: String::new(), members: vec![HostId(0), HostId(1)], rest: vec![(HostId(2), how)] };
+        let mut stage = Stage::led();
+        assert_eq!(excuse(&stage.oracle, None, &core), None, "zk1 leads");
+        stage.kill(0, 2);
+        stage.kill(2, 2);
+        assert_eq!(excuse(&stage.oracle, None, &core).is_some(), is_excused, "{how:?}");
+    }
 }

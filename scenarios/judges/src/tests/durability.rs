@@ -233,6 +233,56 @@ fn a_server_steps_over_what_its_power_took_from_the_midst_of_its_log() {
     assert_eq!(run(false), ((vec!["C16"], 0), vec!["C16", "C03"]), "it never had it");
 }
 
+/// Found by the swarm (swarm-ensemble, seeds 1107 and 4306).
+#[test]
+fn what_was_stepped_over_is_known_beyond_the_committed_history_too() {
+    for was_lost in [true, false] {
+        let mut stage = Stage::with(false, Metadata::Synchronous).under_way();
+        let entries = [3, 4].map(|counter| create(zxid(1, counter), SESSION, 0, &format!("/n{counter}"), false));
+        for voter in [0, 1] {
+            stage.log_and_sync(voter, &entries[0]);
+        }
+        stage.say_committed(0, zxid(1, 3));
+        stage.log(2, &entries[0]);
+        if !was_lost {
+            stage.sync(2);
+        }
+        stage.logs[2] = None;
+        stage.log_and_sync(2, &entries[1]);
+        stage.lose_power(2, 2);
+        stage.tree = Some(TreeLook { zxid: zxid(1, 4), digest: 7, sessions: vec![SESSION] });
+        let moment = stage.moment(2);
+        stage.oracle.read_back(moment, 2);
+        stage.settle();
+        assert_eq!(stage.oracle.servers[2].misread.is_some(), was_lost);
+    }
+}
+
+#[test]
+fn c16_asks_for_no_session_that_a_leader_had_misread() {
+    let read_back = |opened: Zxid, until: Zxid| {
+        let mut stage = Stage::led();
+        stage.commit(&create_session(opened, OTHER));
+        stage.oracle.untold = Some(until);
+        stage.tree =
+            Some(TreeLook { zxid: opened, digest: digest_of(&opened.value().to_be_bytes()), sessions: vec![SESSION] });
+        let moment = stage.moment(1);
+        stage.oracle.read_back(moment, 1);
+        stage.settle();
+        stage.fired()
+    };
+    assert_eq!(read_back(zxid(1, 3), zxid(1, 2)), ["C16"], "it began behind that");
+    let mut stage = Stage::led();
+    stage.oracle.untold = Some(zxid(1, 2));
+    stage.commit(&create(zxid(1, 3), OTHER, 0, "/b", false));
+    stage.tree =
+        Some(TreeLook { zxid: zxid(1, 3), digest: digest_of(&zxid(1, 3).value().to_be_bytes()), sessions: vec![] });
+    let moment = stage.moment(1);
+    stage.oracle.read_back(moment, 1);
+    stage.settle();
+    assert_eq!(stage.fired(), Vec::<&str>::new(), "the session began before that");
+}
+
 /// Found by the swarm (swarm-cluster, seed 4009).
 #[test]
 fn a_leader_gives_what_it_has_misread_to_who_synchronises_with_it() {

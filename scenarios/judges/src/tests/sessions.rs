@@ -144,7 +144,8 @@ fn c20_fires_when_a_client_reads_the_ephemeral_of_a_dead_session() {
         let request = jute::client::ExistsRequest { path: "/e".to_owned(), watch: false };
         (xid, Request::Exists(request))
     };
-    let stat = jute::data::Stat { ephemeral_owner: SESSION, czxid: zxid(1, 4), ..jute::data::Stat::default() };
+    let (czxid, mzxid) = (zxid(1, 4), zxid(1, 4));
+    let stat = jute::data::Stat { ephemeral_owner: SESSION, czxid, mzxid, ..jute::data::Stat::default() };
     let found = Some(Response::Exists(jute::client::ExistsResponse { stat }));
     let (xid, request) = exists(1);
     stage.ask(1, END, xid, request);
@@ -158,7 +159,7 @@ fn c20_fires_when_a_client_reads_the_ephemeral_of_a_dead_session() {
     let (xid, request) = exists(3);
     stage.ask(1, END, xid, request);
     stage.reply(1, END, 3, zxid(1, 5), found);
-    assert_eq!(stage.fired(), ["C20"]);
+    assert_eq!(stage.fired(), ["C20", "C26"]);
 }
 
 fn set_request(version: i32) -> Request {

@@ -335,7 +335,7 @@ impl ZkJudges {
             SeenWhat::Durable { result: Err(_), .. } => oracle.log_failed(member),
             SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, member, incarnation.0, disk, findings),
             SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, member),
-            SeenWhat::Crashed { power: true, disk } => oracle.lost_power(moment, member, disk),
+            SeenWhat::Crashed { power: true, disk, .. } => oracle.lost_power(moment, member, disk),
             SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_closed(member, on),
             SeenWhat::Stated { .. }
             | SeenWhat::Sent { .. }

@@ -214,6 +214,8 @@ pub enum SeenWhat<'a, M: Machine> {
     Crashed {
         /// By a loss of power.
         power: bool,
+        /// With the power the disk went too: the one that is there now is another, and empty.
+        replaced: bool,
         /// What the crash left.
         disk: &'a PageCache,
     },

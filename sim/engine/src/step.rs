@@ -430,7 +430,8 @@ impl<M: Machine> Core<M> {
                 if let Some(recording) = &mut self.recording {
                     recording.crashes.push((self.now, self.event, id, power));
                 }
-                let seen = SeenWhat::Crashed { power, disk: host.disk.cache() };
+                let replaced = how == Ending::Wiped;
+                let seen = SeenWhat::Crashed { power, replaced, disk: host.disk.cache() };
                 self.observe(judges, id, seen);
             }
         }

@@ -9,6 +9,8 @@ use machine::disk::FileId;
 use machine::{EndId, Ticket};
 
 use super::cluster::BrokerAt;
+use super::config_reads::ConfigReads;
+use super::fetching::Fetching;
 use super::oracle::KafkaOracle;
 use super::partition::{Appender, PartitionAt, ReplicaRole};
 use crate::moment::Story;
@@ -42,6 +44,8 @@ pub(crate) struct BrokerShadow {
     pub(crate) expired: Option<Moment>,
     /// It takes requests: its controller's thread was started before.
     pub(crate) serves: bool,
+    /// When something made it stand for election last.
+    pub(crate) stood: Option<Moment>,
     /// Why it does not register again, until its next session ends.
     pub(crate) gave_up: Option<&'static str>,
     /// The epoch in which it believes to be controller.
@@ -60,6 +64,10 @@ pub(crate) struct BrokerShadow {
     pub(crate) told: Told,
     /// Incarnation of the registration that each control request in its hands was meant for, by controller and API.
     pub(crate) addressed: BTreeMap<(BrokerId, &'static str), (Option<BrokerEpoch>, Moment)>,
+    /// Its last fetch on each connection, answered or not.
+    pub(crate) fetching: BTreeMap<EndId, Fetching>,
+    /// What it asks ZooKeeper of the configurations of topics, and what it was told that was not so any more.
+    pub(crate) configs: ConfigReads,
     /// The epochs that control requests carried which were not too old when they came to this process.
     pub(crate) let_in: BTreeSet<BrokerEpoch>,
 }
@@ -117,6 +125,12 @@ impl KafkaOracle {
     /// A broker takes requests from now on.
     pub fn broker_serves(&mut self, broker: BrokerAt) {
         self.broker_mut(broker).serves = true;
+    }
+
+    /// A broker stands for election, unless somebody is controller: it has started, or registers with another session, or its watch
+    /// tells it that `/controller` is gone (kafka-broker.md §3.3).
+    pub fn stands(&mut self, moment: Moment, broker: BrokerAt) {
+        self.broker_mut(broker).stood = Some(moment);
     }
 
     /// A broker learnt that its session is over.
@@ -214,7 +228,11 @@ impl KafkaOracle {
     ) {
         let Some(at) = self.place(topic, number) else { return };
         self.heard_of_epoch(moment, at, broker, epoch, findings);
-        self.partition_mut(at).replicas[broker].role = ReplicaRole::Leader(epoch);
+        let partition = self.partition_mut(at);
+        partition.replicas[broker].role = ReplicaRole::Leader(epoch);
+        if partition.scrambled.has(broker) && partition.led_scrambled.is_none() {
+            partition.led_scrambled = Some(moment);
+        }
         if self.partitions[at].is_led_by(broker, epoch) {
             let is_clean = self.partitions[at].uncleans.last().is_none_or(|unclean| {
                 self.partitions[at].zk.as_ref().is_none_or(|zk| zk.moment.event != unclean.moment.event)

@@ -18,6 +18,7 @@ use crate::{Moment, Rule};
 
 /// What the old consumer is known for.
 pub(crate) const OVERLAP: &str = "two members of a group read a partition at once: the session of the first is over, and it still reads (known hole, the consumer of 0.8, kafka-broker.md §12 KA-B63)";
+const CLAIM_DELETED: &str = "a member that had given up a partition deleted it once more after its connection was lost, and so deleted the claim that another had made meanwhile (known hole, the consumer of 0.8, kafka-broker.md §6.10, §12 KA-B63)";
 const ZOMBIE_OFFSET: &str = "a member without the claim overwrote its group's offset with an older one (known hole, the consumer of 0.8, kafka-broker.md §12 KA-B63)";
 /// Why a reader of ZooKeeper may see the past in spite of its sync.
 const DEPOSED: &str = "the sync was answered while leadership of the ensemble changed: a deposed leader may have answered it (known hole, ZOOKEEPER-2136)";
@@ -84,6 +85,8 @@ pub(crate) struct Groups {
     owners: BTreeMap<(Arc<str>, PartitionAt), Readers>,
     /// The session with which a member claimed what it reads.
     claims: BTreeMap<(usize, PartitionAt), SessionId>,
+    /// Claims that another session than their owner's deleted.
+    deleted: BTreeSet<(SessionId, PartitionAt)>,
     /// Groups that are balanced over ZooKeeper.
     balanced: BTreeSet<Arc<str>>,
 }
@@ -94,6 +97,7 @@ impl Groups {
         self.commits.clear();
         self.writing.clear();
         self.fetching.clear();
+        self.deleted.clear();
     }
 
     fn commits_of(&self, group: &Arc<str>, at: PartitionAt) -> usize {
@@ -309,6 +313,10 @@ impl KafkaOracle {
                 self.relax_hole(Rule::OwnershipInterval, OVERLAP, moment);
                 continue;
             }
+            if claim.is_some_and(|&session| self.groups.deleted.contains(&(session, at))) {
+                self.relax_hole(Rule::OwnershipInterval, CLAIM_DELETED, moment);
+                continue;
+            }
             let (a, b) = (self.seating.client_name(other).to_owned(), self.seating.client_name(client).to_owned());
             let headline = format!(
                 "{a} and {b} both read {} for group {group}, and the session with which {a} claimed it is alive",
@@ -320,6 +328,20 @@ impl KafkaOracle {
                 .detected(moment, format!("{b} is assigned it too"));
             self.broken(Rule::OwnershipInterval, violation, findings);
         }
+    }
+
+    /// A session claims a partition.
+    pub(crate) fn claim_written(&mut self, partition: &TopicPartition, owner: SessionId) {
+        let Some(at) = self.place(partition.topic.as_str(), partition.partition) else { return };
+        if self.groups.deleted.contains(&(owner, at)) {
+            self.groups_mut().deleted.remove(&(owner, at));
+        }
+    }
+
+    /// A session's claim was deleted by another one.
+    pub(crate) fn claim_deleted(&mut self, partition: &TopicPartition, owner: SessionId) {
+        let Some(at) = self.place(partition.topic.as_str(), partition.partition) else { return };
+        self.groups_mut().deleted.insert((owner, at));
     }
 
     /// A consumer no longer reads a partition.

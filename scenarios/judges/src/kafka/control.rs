@@ -50,7 +50,8 @@ impl KafkaOracle {
                         findings,
                     );
                 }
-                Change::ControllerGone | Change::Unregistered { .. } => {}
+                Change::ControllerGone => self.vacated = Some(moment),
+                Change::Unregistered { .. } => {}
                 Change::Registered { broker, .. } => self.registration_written(moment, broker, author, findings),
                 Change::Assigned { topic, assignment, is_new } => {
                     if !is_new {
@@ -69,7 +70,12 @@ impl KafkaOracle {
                 Change::Committed { group, partition, offset } => {
                     self.offset_written(moment, &group, &partition, offset.0, (author, zxid), findings);
                 }
-                Change::Claim { .. } | Change::ClaimGone { .. } => {}
+                Change::Claim { partition, .. } => self.claim_written(&partition, author),
+                Change::ClaimGone { partition, owner, .. } => {
+                    if let Some(owner) = owner.filter(|&owner| owner != author) {
+                        self.claim_deleted(&partition, owner);
+                    }
+                }
             }
         }
     }

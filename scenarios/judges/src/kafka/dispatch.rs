@@ -5,8 +5,9 @@ use broker::fact::{KafkaFact, Side};
 use clients::kafka::{KafkaClientFact, KafkaWorkFact};
 use engine::{Core, Fault, Findings, Hosts, Seen, SeenWhat};
 use jute::Zxid;
-use jute::client::{ClientFrame, ClientPacket, Request as ZkRequest};
-use kafkawire::znode::Znode;
+use jute::client::{ClientFrame, ClientPacket, Request as ZkRequest, ServerFrame};
+use jute::op::EventType;
+use kafkawire::znode::{self, Znode};
 use kafkawire::{BrokerId, KafkaMessage, TopicPartition};
 use machine::disk::PageCache;
 use machine::{HostId, Instant};
@@ -16,6 +17,7 @@ use zkclient::ZkClientFact;
 use super::cluster::{BrokerAt, Cluster, KafkaBroker, KafkaClientKind, KafkaClientSeat, Seat};
 use super::consumers::Leadership;
 use super::liveness::{CachedPartition, ClusterLook};
+use super::logs::Ended;
 use super::oracle::{DiskLook, KafkaOracle};
 use crate::{Moment, Oracle};
 
@@ -147,12 +149,20 @@ impl KafkaJudges {
             SeenWhat::Stated { fact: Fact::Broker(broker::Fact::Kafka(fact)) } => {
                 self.broker_stated(moment, broker, fact, findings);
             }
-            SeenWhat::Stated { fact: Fact::Broker(broker::Fact::Zk(fact)) } => self.session_stated(moment.host, fact),
+            SeenWhat::Stated { fact: Fact::Broker(broker::Fact::Zk(fact)) } => {
+                if let ZkClientFact::WatchDelivered { path, event: EventType::NodeDeleted, .. } = fact
+                    && **path == *znode::CONTROLLER
+                {
+                    oracle.stands(moment, broker);
+                }
+                self.session_stated(moment.host, fact);
+            }
             SeenWhat::Stated { fact: Fact::Coordinator(_) | Fact::ZkWorkload(_) | Fact::KafkaClient(_) } => {}
             SeenWhat::Sent { to, on, message: Packet::Kafka(message) } => match message {
-                KafkaMessage::Request { body, .. } => {
+                KafkaMessage::Request { correlation, body, .. } => {
                     if let Some(to) = oracle.seating.broker_on(to) {
                         oracle.control_sent(moment, moment.host, to, body, findings);
+                        oracle.fetch_sent(moment, broker, on, to, correlation.0, body);
                     }
                 }
                 KafkaMessage::Response { correlation, body, .. } => {
@@ -164,9 +174,10 @@ impl KafkaJudges {
                     oracle.request_delivered(broker, on, correlation.0, body);
                     oracle.control_delivered(from, broker, body);
                 }
-                KafkaMessage::Response { body, .. } => {
+                KafkaMessage::Response { correlation, body, .. } => {
                     if let Some(from) = oracle.seating.broker_on(from) {
                         oracle.control_answered(moment.host, from, body);
+                        oracle.fetch_answered(broker, on, correlation.0, body);
                     }
                 }
             },
@@ -178,15 +189,27 @@ impl KafkaJudges {
             SeenWhat::SyncAsked { ticket, target } => oracle.sync_asked(broker, ticket, target),
             SeenWhat::Durable { ticket, result } => oracle.synced(broker, ticket, result.is_ok()),
             SeenWhat::Booted { incarnation, disk } => oracle.booted(moment, broker, incarnation.0, disk),
-            SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => oracle.ended(moment, broker, None),
-            SeenWhat::Crashed { power: true, disk } => oracle.ended(moment, broker, Some(disk)),
+            SeenWhat::Exited { .. } | SeenWhat::Crashed { power: false, .. } => {
+                oracle.ended(moment, broker, Ended::Process);
+            }
+            SeenWhat::Crashed { power: true, replaced, disk } => {
+                let how = if replaced { Ended::DiskReplaced(disk) } else { Ended::PowerLost(disk) };
+                oracle.ended(moment, broker, how);
+            }
             SeenWhat::Lost { on, .. } | SeenWhat::Closed { on } => oracle.end_gone(broker, on),
             SeenWhat::Struck { fault: Fault::BitRot { .. }, targets, .. } => oracle.disks_rot(targets),
             SeenWhat::Sent { message: Packet::ZkClient(ClientPacket::ToServer(frame)), .. } => {
-                if let ClientFrame::Request { request: ZkRequest::SetData(set), .. } = frame
+                let ClientFrame::Request { xid, request } = frame else { return };
+                if let ZkRequest::SetData(set) = request
                     && let Some(Znode::PartitionState(partition)) = Znode::of(&set.path)
                 {
                     oracle.state_write_sent(moment, broker, &partition, set.version, findings);
+                }
+                oracle.zookeeper_asked(broker, *xid, request);
+            }
+            SeenWhat::Delivered { message: Packet::ZkClient(ClientPacket::ToClient(frame)), .. } => {
+                if let ServerFrame::Reply { header, response } = frame {
+                    oracle.zookeeper_answered(broker, header, response.as_ref());
                 }
             }
             SeenWhat::Sent { message: Packet::ZkClient(_) | Packet::ZkQuorum(_) | Packet::ZkElection(_), .. }
@@ -224,7 +247,10 @@ impl KafkaJudges {
             KafkaFact::LogLoaded { topic, partition, log_end, .. } => {
                 oracle.log_loaded(moment, at, topic.as_str(), *partition, log_end.0, findings);
             }
-            KafkaFact::Registered { epoch, session, .. } => oracle.registered(moment, at, *epoch, *session, findings),
+            KafkaFact::Registered { epoch, session, .. } => {
+                oracle.stands(moment, at);
+                oracle.registered(moment, at, *epoch, *session, findings);
+            }
             KafkaFact::RegistrationRefused { session, owner, .. } => {
                 oracle.registration_refused(moment, at, *session, *owner, findings);
             }
@@ -265,7 +291,10 @@ impl KafkaJudges {
                 oracle.records_served(moment, at, topic.as_str(), *partition, end.0, high_watermark.0, findings);
             }
             // Files, messages or ZooKeeper's history say it.
-            KafkaFact::Running { .. } => oracle.broker_serves(at),
+            KafkaFact::Running { .. } => {
+                oracle.broker_serves(at);
+                oracle.stands(moment, at);
+            }
             KafkaFact::Started { .. }
             | KafkaFact::OwnRegistrationDeleted { .. }
             | KafkaFact::Stopping { .. }

@@ -6,7 +6,6 @@ use engine::Findings;
 use super::broker::LEADS_ON;
 use super::cluster::{BrokerAt, Brokers};
 use super::control::UNCLEAN;
-use super::logs::CUT_UNDONE;
 use super::oracle::KafkaOracle;
 use super::partition::{Loss, Partition, PartitionAt};
 use super::watermarks::{LOST_TAIL, STALE_JOIN, UNSEEN_GROWTH};
@@ -149,6 +148,10 @@ impl KafkaOracle {
             let because = vec![(forked, "a leader that had lost records went on in its epoch".to_owned())];
             return Some(Verdict { why: LEADS_ON, is_hole: true, because });
         }
+        if let Some(why) = partition.may_lack(leader) {
+            let led = partition.led_scrambled.map(|led| (led, "a replica led whose truncation was undone".to_owned()));
+            return Some(Verdict { why, is_hole: true, because: led.into_iter().collect() });
+        }
         if partition.unknown_to_leader.has(leader) {
             return Some(Verdict { why: UNSEEN_GROWTH, is_hole: true, because: Vec::new() });
         }
@@ -205,11 +208,8 @@ impl KafkaOracle {
             }
             return self.relax_hole(Rule::CandidateComplete, STALE_JOIN, moment);
         }
-        if partition.scrambled.has(broker) {
-            return self.relax_hole(Rule::CandidateComplete, CUT_UNDONE, moment);
-        }
-        if partition.forked.is_some() {
-            return self.relax_hole(Rule::CandidateComplete, LEADS_ON, moment);
+        if let Some(why) = partition.may_lack(broker) {
+            return self.relax_hole(Rule::CandidateComplete, why, moment);
         }
         if let Some(obligation) = partition.open_obligation(broker) {
             self.lost_by_truncation(moment, obligation.moment, at, broker, "joined", findings);

@@ -9,6 +9,7 @@ use machine::HostId;
 
 use super::cluster::{BrokerAt, Brokers, KafkaClientKind};
 use super::control::told;
+use super::fetching::ANSWER_DROPPED;
 use super::oracle::KafkaOracle;
 use super::partition::{PartitionAt, ReplicaRole};
 use super::replica_log::{Chain as _, common};
@@ -25,6 +26,12 @@ const LOST_TOPIC: &str = "ZooKeeper lost a topic with its power: nobody creates 
 
 /// Why a client that gets nothing done is not waited for.
 const LOST_CLIENT: &str = "every broker that a client was told of is broken for good: it does not go back to bootstrap.servers before 3.8 (known hole KIP-899)";
+
+/// Why a client need not have tried anything new.
+const BEGAN_AGAIN: &str = "a client that started again has all its work before it, and tries something new behind that";
+
+/// Why nobody is elected controller.
+const UNWATCHED: &str = "/controller was deleted before any broker had set its watch on it again, which the claim had fired: nobody stands for election until a broker starts or loses its session (known hole, kafka-broker.md §3.3)";
 
 /// A partition as a broker answers it to clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +77,11 @@ impl KafkaOracle {
             self.relax_hole(Rule::EphemeralRegistration, why, now);
         }
         self.tally.check(Rule::OneController);
+        if self.stays_vacant(look) {
+            // All that follows is a controller's to do, or comes to nothing without one.
+            self.relax_hole(Rule::OneController, UNWATCHED, now);
+            return None;
+        }
         if let Some(what) = self.without_controller(look) {
             return Some(titled(Rule::OneController, &what));
         }
@@ -91,7 +103,7 @@ impl KafkaOracle {
         }
         let is_quiet = self.work.under_way.is_empty();
         self.tally.check(Rule::ReplicasEqual);
-        if let Some(what) = self.unequal_replicas(live, is_quiet) {
+        if let Some(what) = self.unequal_replicas(now, live, is_quiet) {
             return Some(titled(Rule::ReplicasEqual, &what));
         }
         self.tally.check(Rule::ClientsComplete);
@@ -137,6 +149,15 @@ impl KafkaOracle {
             }
         }
         None
+    }
+
+    /// Whether `/controller` went away and no broker that runs was told so, nor has had another reason to stand since.
+    fn stays_vacant(&self, look: &impl ClusterLook) -> bool {
+        let Some(vacated) = self.vacated.filter(|_| self.znodes.controller.is_none()) else { return false };
+        let brokers = self.seating.cluster.brokers.iter().zip(&self.brokers);
+        brokers
+            .filter(|(broker, _)| look.is_meant(broker.host))
+            .all(|(_, shadow)| shadow.stood.is_none_or(|stood| stood.event < vacated.event))
     }
 
     fn without_controller(&self, look: &impl ClusterLook) -> Option<String> {
@@ -213,6 +234,10 @@ impl KafkaOracle {
             let partition = &self.partitions[at];
             let Some(zk) = &partition.zk else { continue };
             let (should, is) = (partition.assigned.and(live), zk.isr);
+            if let Some(why) = self.headless(at) {
+                self.relax_hole(Rule::IsrFull, why, now);
+                continue;
+            }
             let missing = should.without(is);
             let waited_for = missing.iter().find(|&broker| self.stays_outside(at, broker).is_none());
             let dead = is.without(should);
@@ -232,6 +257,38 @@ impl KafkaOracle {
             }
         }
         None
+    }
+
+    /// Why a broker that runs is not registered, if it is so for good.
+    fn away(&self, broker: BrokerAt) -> Option<&'static str> {
+        let id = self.seating.cluster.brokers[broker].id;
+        self.brokers[broker].gave_up.filter(|_| !self.znodes.registrations.contains_key(&id))
+    }
+
+    fn registered_of(&self, brokers: Brokers) -> Brokers {
+        let is_registered =
+            |&broker: &BrokerAt| self.znodes.registrations.contains_key(&self.seating.cluster.brokers[broker].id);
+        brokers.iter().filter(is_registered).fold(Brokers::NONE, Brokers::with)
+    }
+
+    /// Why a partition has no leader: nobody in sync is registered, and somebody who is gave up.
+    fn headless(&self, at: PartitionAt) -> Option<&'static str> {
+        let zk = self.partitions[at].zk.as_ref()?;
+        let is_led = zk.leader.is_some_and(|leader| !self.registered_of(Brokers::of(leader)).is_empty());
+        if is_led || !self.registered_of(zk.isr).is_empty() {
+            return None;
+        }
+        zk.isr.iter().find_map(|broker| self.away(broker))
+    }
+
+    /// Why nothing with acks=all can be written to a partition: the members that it lacks gave up.
+    fn starved(&self, at: PartitionAt) -> Option<&'static str> {
+        let partition = &self.partitions[at];
+        let isr = self.registered_of(partition.isr()).iter().count();
+        let away: Vec<_> = partition.assigned.iter().filter_map(|broker| self.away(broker)).collect();
+        let least = self.min_insync(&partition.name.topic);
+        let is_for_them = isr < least && isr + away.len() >= least;
+        self.headless(at).or_else(|| away.first().copied().filter(|_| is_for_them))
     }
 
     /// Why a live replica may stay outside of the ISR for good; none if it may not.
@@ -313,7 +370,8 @@ impl KafkaOracle {
     }
 
     /// V07.
-    fn unequal_replicas(&mut self, live: Brokers, is_quiet: bool) -> Option<String> {
+    fn unequal_replicas(&mut self, now: Moment, live: Brokers, is_quiet: bool) -> Option<String> {
+        let mut dropped = 0;
         for at in self.assigned_partitions().collect::<Vec<_>>() {
             let partition = &self.partitions[at];
             // Nothing repairs a record in the midst of a log.
@@ -335,11 +393,16 @@ impl KafkaOracle {
                 if is_quiet && own.end() != log.end() {
                     return Some(format!("{who} has {name} up to {}, and its leader up to {}", own.end(), log.end()));
                 }
-                if is_quiet && replica.high_watermark != own.end() {
+                if is_quiet && replica.dropped_high_watermark == Some(own.end()) {
+                    dropped += u64::from(replica.high_watermark != own.end());
+                } else if is_quiet && replica.high_watermark != own.end() {
                     let passed = replica.high_watermark;
                     return Some(format!("{who} has {name} up to {}, with its high watermark at {passed}", own.end()));
                 }
             }
+        }
+        if dropped > 0 {
+            self.relax_hole(Rule::ReplicasEqual, ANSWER_DROPPED, now);
         }
         None
     }
@@ -370,14 +433,24 @@ impl KafkaOracle {
                 }
                 return Some(format!("{name} has not seen every topic that it was to create"));
             }
+            if client.probes && !shadow.probed && shadow.has_begun_again() {
+                self.tally.relax(Rule::ClientsComplete, BEGAN_AGAIN);
+                continue;
+            }
             if client.probes && !shadow.probed {
+                let starved = self.assigned_partitions().find_map(|at| self.starved(at));
+                if let Some(why) = starved {
+                    self.relax_hole(Rule::ClientsComplete, why, now);
+                    continue;
+                }
                 return Some(format!("nothing new of {name} has succeeded{}", self.oldest_told(now)));
             }
         }
         let lost: Vec<usize> = (0..seating.cluster.clients.len()).filter(|&at| self.is_lost(at, look)).collect();
         let is_of_lost =
             |record: u64| lost.iter().any(|&at| u64::from(seating.cluster.clients[at].number) == record >> 48);
-        let most = self.work.under_way.keys().filter(|&&record| !is_of_lost(record)).count();
+        let under_way = self.work.under_way.iter();
+        let most = under_way.filter(|&(&record, &(at, _))| !is_of_lost(record) && self.starved(at).is_none()).count();
         if most > 0 {
             return Some(format!(
                 "{most} records have neither been acknowledged nor given up{}",
@@ -413,10 +486,10 @@ impl KafkaOracle {
             if client.kind == KafkaClientKind::ZkConsumer {
                 gave_up = gave_up.or(shadow.gave_up);
             }
-            for (&partition, position) in &shadow.positions {
-                let partition = &self.partitions[partition];
+            for (&at_of, position) in &shadow.positions {
+                let partition = &self.partitions[at_of];
                 let end = partition.canon.end();
-                if position.next < end {
+                if position.next < end && self.headless(at_of).is_none() {
                     let (name, of, next) = (&client.name, &partition.name, position.next);
                     return Some(format!("{name} has read {of} up to {next} of {end}"));
                 }

@@ -22,6 +22,17 @@ pub(crate) const CUT_UNDONE: &str = "a loss of power brought back records that h
 /// Why a log need not hold all that was synced.
 const DISK_FAULT: &str = "the disk of the broker returned errors before: what was synced is not known";
 
+/// How a broker's process ended, with what that left on its disk if it is not what was there.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended<'a> {
+    /// It exited, or was killed: the host goes on.
+    Process,
+    /// The host lost its power.
+    PowerLost(&'a PageCache),
+    /// The host lost its disk: the one that is there now is another.
+    DiskReplaced(&'a PageCache),
+}
+
 impl KafkaOracle {
     /// Bytes were written.
     pub fn wrote(
@@ -158,12 +169,16 @@ impl KafkaOracle {
         let Some((topic, number, base)) = segment_of(path) else { return };
         let Some(at) = self.place(topic, number) else { return };
         let had = self.partitions[at].has(broker);
-        let from = self.partitions[at].replicas[broker].log.end();
+        let (from, was_torn) = {
+            let log = &self.partitions[at].replicas[broker].log;
+            (log.end(), log.is_torn())
+        };
         let replica = &mut self.partition_mut(at).replicas[broker];
         change(&mut replica.log, base);
         let to = replica.log.end();
         replica.flushed = replica.flushed.min(to);
-        replica.unsynced_cut |= to < from;
+        // Recovery cuts what is no batch: if that is undone too, what is written meanwhile may lie among it.
+        replica.unsynced_cut |= to < from || was_torn && !replica.log.is_torn();
         if replica.log.is_stale() {
             self.todo.push(Todo::Reread { broker, partition: at });
         } else if to < from {
@@ -264,9 +279,12 @@ impl KafkaOracle {
         self.partition_mut(at).replicas[broker].log = ReplicaLog::read(disk, &files.unwrap_or_default());
     }
 
-    /// A broker's process is over. `disk` is what a loss of power left, if that was it.
-    pub fn ended(&mut self, moment: Moment, broker: BrokerAt, lost_power: Option<&PageCache>) {
-        let by_power = lost_power.is_some();
+    /// A broker's process is over.
+    pub fn ended(&mut self, moment: Moment, broker: BrokerAt, how: Ended<'_>) {
+        let by_power = match how {
+            Ended::Process => false,
+            Ended::PowerLost(_) | Ended::DiskReplaced(_) => true,
+        };
         for at in 0..self.partitions.len() {
             let replica = &self.partitions[at].replicas[broker];
             if replica.log.batches() == 0 && replica.role == ReplicaRole::None && replica.epoch.is_none() {
@@ -278,26 +296,30 @@ impl KafkaOracle {
             // Of two ends without a start in between, the first says what there was.
             if replica.before.is_none() || by_power {
                 let first = replica.before.take();
-                let log = first.map_or(before.log.clone(), |first| first.log.clone());
-                replica.before = Some(Arc::new(Before { log, ..before }));
+                let log = first.as_ref().map_or(before.log.clone(), |first| first.log.clone());
+                let unsynced_cut = unsynced_cut || first.is_some_and(|first| first.unsynced_cut);
+                replica.before = Some(Arc::new(Before { log, unsynced_cut, ..before }));
             }
             replica.role = ReplicaRole::None;
             replica.epoch = None;
             replica.high_watermark = 0;
             replica.high_watermark_most = 0;
             replica.fetched = false;
+            replica.dropped_high_watermark = None;
         }
         self.broker_mut(broker).end_process(moment);
         self.channels_of_dead(broker);
-        if let Some(disk) = lost_power {
-            self.read_disk(moment, broker, disk, true);
+        match how {
+            Ended::Process => {}
+            Ended::PowerLost(disk) => self.read_disk(moment, broker, disk, Reading::PowerLost),
+            Ended::DiskReplaced(disk) => self.read_disk(moment, broker, disk, Reading::DiskReplaced),
         }
     }
 
     /// A broker's process is about to start.
     pub fn booted(&mut self, moment: Moment, broker: BrokerAt, life: u32, disk: &PageCache) {
         self.broker_mut(broker).begin_process(life);
-        self.read_disk(moment, broker, disk, false);
+        self.read_disk(moment, broker, disk, Reading::Booted);
         for (topic, number, checkpointed) in checkpointed_high_watermarks(disk) {
             let Some(at) = self.place(&topic, number) else { continue };
             let replica = &mut self.partition_mut(at).replicas[broker];
@@ -307,7 +329,8 @@ impl KafkaOracle {
     }
 
     /// What is on the disk is what the replicas have; what is missing is lost.
-    fn read_disk(&mut self, moment: Moment, broker: BrokerAt, disk: &PageCache, by_power: bool) {
+    fn read_disk(&mut self, moment: Moment, broker: BrokerAt, disk: &PageCache, when: Reading) {
+        let by_power = when == Reading::PowerLost;
         let mut found = BTreeSet::new();
         for (name, files) in logs_on(disk) {
             let Some(at) = self.place(name.topic.as_str(), name.partition) else { continue };
@@ -319,7 +342,7 @@ impl KafkaOracle {
                 self.replace_log(moment, at, broker, ReplicaLog::default(), by_power);
             }
             // Nothing is there to be loaded: what this process makes anew is not what an earlier one had.
-            if !by_power && self.partitions[at].replicas[broker].before.is_some() {
+            if when == Reading::Booted && self.partitions[at].replicas[broker].before.is_some() {
                 self.partition_mut(at).replicas[broker].before = None;
             }
         }
@@ -393,6 +416,17 @@ impl KafkaOracle {
         let violation = story.kind(kind).detected(moment, "the log is loaded");
         self.broken(Rule::RecoveryPrefix, violation, findings);
     }
+}
+
+/// When a disk is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// A process is about to start.
+    Booted,
+    /// What was not durable is gone.
+    PowerLost,
+    /// Everything is gone, durable or not.
+    DiskReplaced,
 }
 
 /// The file in which a broker keeps its high watermarks (kafka-broker.md §5.1).

@@ -52,6 +52,8 @@ pub struct KafkaOracle {
     pub(crate) groups: Arc<Groups>,
     /// Whose session it is.
     pub(crate) sessions: Arc<BTreeMap<SessionId, HostId>>,
+    /// When `/controller` went away last.
+    pub(crate) vacated: Option<Moment>,
     pub(crate) todo: Vec<Todo>,
     pub(crate) situations: BTreeMap<&'static str, u64>,
 }
@@ -76,6 +78,7 @@ impl KafkaOracle {
             work,
             groups: Arc::default(),
             sessions: Arc::default(),
+            vacated: None,
             todo: Vec::new(),
             situations: BTreeMap::new(),
         }

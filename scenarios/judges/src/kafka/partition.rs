@@ -146,6 +146,8 @@ pub(crate) struct Replica {
     pub(crate) epoch: Option<(LeaderEpoch, Moment)>,
     /// This process has fetched the partition from a leader.
     pub(crate) fetched: bool,
+    /// The high watermark that its leader's last answer said, if it had to drop that.
+    pub(crate) dropped_high_watermark: Option<i64>,
 }
 
 /// A partition's `state` znode.
@@ -234,6 +236,8 @@ pub(crate) struct Partition {
     pub(crate) unknown_to_leader: Brokers,
     /// Replicas to which a loss of power brought back records that had been truncated, in the midst of others perhaps.
     pub(crate) scrambled: Brokers,
+    /// When such a replica came to lead: what the others have need not be what it has.
+    pub(crate) led_scrambled: Option<Moment>,
     /// When a leader that had lost records went on in the same epoch: replicas may differ where they should not.
     pub(crate) forked: Option<Moment>,
     /// Findings that were told: the same one is not told at every event that follows.
@@ -260,6 +264,7 @@ impl Partition {
             believed: None,
             unknown_to_leader: Brokers::NONE,
             scrambled: Brokers::NONE,
+            led_scrambled: None,
             forked: None,
             told: BTreeSet::new(),
         }
@@ -322,6 +327,12 @@ impl Partition {
     pub(crate) fn differs_within_epoch(&self) -> Option<&'static str> {
         let is_forked = self.forked.is_some();
         is_forked.then_some(LEADS_ON).or_else(|| (!self.scrambled.is_empty()).then_some(CUT_UNDONE))
+    }
+
+    /// Why a replica may lack what is committed though nobody will ever find that; none if it may not.
+    pub(crate) fn may_lack(&self, broker: BrokerAt) -> Option<&'static str> {
+        let is_scrambled = self.scrambled.has(broker) || self.led_scrambled.is_some();
+        self.forked.map(|_| LEADS_ON).or_else(|| is_scrambled.then_some(CUT_UNDONE))
     }
 
     /// Whether the leader that ZooKeeper names has so many batches, up to that digest.

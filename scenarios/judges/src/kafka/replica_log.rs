@@ -78,6 +78,8 @@ pub(crate) struct ReplicaLog {
     segments: Vec<Segment>,
     /// Something was written that is not a batch at the end: the file must be read.
     is_stale: bool,
+    /// Behind the last batch its file has bytes that are none.
+    is_torn: bool,
 }
 
 impl Chain for ReplicaLog {
@@ -120,6 +122,10 @@ impl ReplicaLog {
 
     pub(crate) fn is_stale(&self) -> bool {
         self.is_stale
+    }
+
+    pub(crate) fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// The log as it is now, for later.
@@ -186,9 +192,9 @@ impl ReplicaLog {
 
     /// A segment's file was cut or extended.
     pub(crate) fn resized(&mut self, base: i64, to: u64) {
-        if let Ok(at) = self.segment_at(base)
-            && to < self.segments[at].size
-        {
+        let Ok(at) = self.segment_at(base) else { return };
+        self.is_torn &= to > self.segments[at].size;
+        if to < self.segments[at].size {
             self.cut(base, to);
         }
     }
@@ -257,6 +263,7 @@ impl ReplicaLog {
             log.segments.push(Segment { base: *base, size: 0 });
             is_whole = log.read_segment(&bytes);
         }
+        log.is_torn = !is_whole;
         log
     }
 
@@ -381,6 +388,10 @@ pub(crate) mod tests {
         let log = ReplicaLog::read(&disk, &logs[0].1);
         assert_eq!((log.end(), log.batches()), (3, 3));
         assert_eq!(log.durable_end(0, 0, 2 * batch(0, 0, 1, "a").len() as u64), 2);
+        assert!(log.is_torn());
+        let mut cut = log.clone();
+        cut.resized(0, 3 * batch(0, 0, 1, "a").len() as u64);
+        assert_eq!((cut.end(), cut.is_torn()), (3, false));
     }
 
     #[test]

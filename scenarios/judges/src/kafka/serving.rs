@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use engine::Findings;
-use kafkawire::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, UpdateMetadataRequest};
+use kafkawire::messages::{FetchResponse, ProduceRequest, ProduceResponse, UpdateMetadataRequest};
 use kafkawire::{Batch, BatchHeader, BrokerId, LeaderEpoch, Request, Response};
 use machine::{EndId, HostId};
 
 use super::broker::Asked;
 use super::cluster::BrokerAt;
+use super::config_reads::READ_BEHIND;
 use super::oracle::KafkaOracle;
 use super::partition::PartitionAt;
 use crate::moment::Story;
@@ -44,7 +45,7 @@ impl KafkaOracle {
                 Asked::ProduceToAll { correlation }
             }
             Request::Fetch(body) if body.replica_id.0 < 0 => Asked::Consume { correlation },
-            Request::Fetch(body) => return self.follower_fetched(body),
+            Request::Fetch(body) => return self.follower_fetched(broker, correlation, body),
             Request::UpdateMetadata(body) => return self.metadata_told(broker, body),
             Request::ListOffsets(_)
             | Request::Metadata(_)
@@ -125,19 +126,6 @@ impl KafkaOracle {
         for (at, state) in states {
             let newest = told.states.get(&at).map_or(state, |&[_, newest]| newest.max(state));
             told.states.insert(at, [state, newest]);
-        }
-    }
-
-    /// The leader knows from now on how far the present life of a follower is (KIP-903 is about the others).
-    fn follower_fetched(&mut self, request: &FetchRequest) {
-        let Some(follower) = self.seating.broker(BrokerId::from(request.replica_id)) else { return };
-        for topic in &request.topics {
-            for partition in &topic.partitions {
-                let Some(at) = self.find(topic.topic.as_str(), partition.partition) else { continue };
-                if !self.partitions[at].replicas[follower].fetched {
-                    self.partition_mut(at).replicas[follower].fetched = true;
-                }
-            }
         }
     }
 
@@ -331,6 +319,11 @@ impl KafkaOracle {
             None
         };
         if let Some((kind, what)) = what {
+            let is_of_config = high_watermark > last && passed > last;
+            let outdated = self.outdated_min_insync(broker, &name.topic).map(|read| read as u64);
+            if is_of_config && outdated == Some(min_insync) && isr_size >= min_insync {
+                return self.relax_hole(Rule::MinIsrGate, READ_BEHIND, moment);
+            }
             let headline = format!(
                 "{} acknowledges {name} up to offset {last} with acks=all, and {what}",
                 self.seating.name(broker)

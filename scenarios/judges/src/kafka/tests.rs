@@ -19,7 +19,7 @@ use machine::disk::{CrashModel, Disk, Metadata, PageCache, SyncTarget};
 use machine::{HostId, Instant, Purpose, RunKey, Ticket};
 
 use super::replica_log::tests::batch;
-use super::{Cluster, DiskLook, KafkaBroker, KafkaClientKind, KafkaClientSeat, KafkaOracle};
+use super::{Cluster, DiskLook, Ended, KafkaBroker, KafkaClientKind, KafkaClientSeat, KafkaOracle};
 use crate::Moment;
 
 /// The hosts of the clients: a producer, a consumer, two members of a balanced group.
@@ -264,14 +264,38 @@ impl Stage {
 
     fn kill(&mut self, broker: usize) {
         let moment = self.moment(broker);
-        self.oracle.ended(moment, broker, None);
+        self.oracle.ended(moment, broker, Ended::Process);
     }
 
     fn lose_power(&mut self, broker: usize) {
         let moment = self.moment(broker);
         let mut draw = RunKey([1, 2]).draw(Purpose::new("test/power"), 0, self.event);
         self.disks[broker].lose_power(CrashModel::AllUnsyncedLost, &mut draw);
-        self.oracle.ended(moment, broker, Some(&self.disks[broker]));
+        self.oracle.ended(moment, broker, Ended::PowerLost(&self.disks[broker]));
+    }
+
+    fn replace_disk(&mut self, broker: usize) {
+        let moment = self.moment(broker);
+        self.disks[broker] = PageCache::new(Metadata::Synchronous);
+        self.oracle.ended(moment, broker, Ended::DiskReplaced(&self.disks[broker]));
+    }
+
+    /// A broker fetches the partition from a leader, who has its request at once.
+    fn fetch(&mut self, broker: usize, leader: usize) {
+        let request = self.send_fetch(broker, leader);
+        self.oracle.request_delivered(leader, machine::EndId(9), 1, &request);
+    }
+
+    fn send_fetch(&mut self, broker: usize, leader: usize) -> kafkawire::Request {
+        use kafkawire::messages::FetchRequest;
+        use kafkawire::messages::fetch_request::{FetchPartition, FetchTopic};
+        let partition = FetchPartition::default().with_partition(0);
+        let topic = FetchTopic::default().with_topic(Topic::from("orders").wire()).with_partitions(vec![partition]);
+        let request = FetchRequest::default().with_replica_id(id(broker).wire()).with_topics(vec![topic]);
+        let request = kafkawire::Request::Fetch(Arc::new(request));
+        let moment = self.moment(broker);
+        self.oracle.fetch_sent(moment, broker, machine::EndId(8), leader, 1, &request);
+        request
     }
 
     fn load_log(&mut self, broker: usize, log_end: i64) {

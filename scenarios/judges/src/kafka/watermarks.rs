@@ -39,7 +39,7 @@ impl KafkaOracle {
         let replica = &mut self.partition_mut(at).replicas[broker];
         replica.high_watermark = offset;
         replica.high_watermark_most = replica.high_watermark_most.max(offset);
-        let agrees = self.check_prefix(moment, at, broker, (epoch, offset), findings);
+        let agrees = self.check_prefix(moment, at, broker, leads, (epoch, offset), findings);
         if !leads {
             return;
         }
@@ -58,6 +58,7 @@ impl KafkaOracle {
         moment: Moment,
         at: PartitionAt,
         broker: BrokerAt,
+        leads: bool,
         (epoch, offset): (LeaderEpoch, i64),
         findings: &mut Findings,
     ) -> bool {
@@ -79,6 +80,18 @@ impl KafkaOracle {
         }
         if let Some(why) = partition.replaced(first_offset) {
             self.tally.relax(Rule::CommittedPrefix, why);
+            // A consumer of a leader that has not heard of its successor reads it all the same, and commits what it has read.
+            if leads && reaches && partition.overruled(epoch).is_some() {
+                let partition = self.partition_mut(at);
+                partition.committed_most = partition.committed_most.max(offset);
+            }
+            return false;
+        }
+        // Both have it in the same epoch: no truncation finds that.
+        let own_epoch = log.get(first).map(|entry| entry.epoch);
+        let is_hidden = own_epoch.is_some() && own_epoch == partition.canon.get(first).map(|canonical| canonical.epoch);
+        if reaches && is_hidden && partition.forked.is_some() {
+            self.relax_hole(Rule::CommittedPrefix, LEADS_ON, moment);
             return false;
         }
         if reaches && let Some(overruled) = partition.overruled(epoch) {
@@ -276,8 +289,8 @@ impl KafkaOracle {
             let is_excused = !(loss.by_power && self.flushes_each(&partition.name.topic));
             return is_excused.then_some(if loss.joined.is_some() { STALE_JOIN } else { LOST_TAIL });
         }
-        if partition.forked.is_some() {
-            return Some(LEADS_ON);
+        if let Some(why) = partition.may_lack(broker) {
+            return Some(why);
         }
         // The leader counts what the member told it before its power went: it lost that, committed or not.
         let replica = &partition.replicas[broker];

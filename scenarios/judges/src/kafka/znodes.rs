@@ -39,7 +39,7 @@ pub(crate) enum Change {
     /// A consumer claimed a partition.
     Claim { group: String, partition: TopicPartition },
     /// A claim is gone; with its owner's session, or by somebody's delete.
-    ClaimGone { group: String, partition: TopicPartition },
+    ClaimGone { group: String, partition: TopicPartition, owner: Option<SessionId> },
 }
 
 /// A change, and whose transaction made it.
@@ -301,8 +301,8 @@ impl Znodes {
                 self.configs.remove(&topic);
             }
             Some(Znode::ConsumerOwner { group, partition }) => {
-                self.owners.remove(&(group.clone(), partition.clone()));
-                changes.push(Change::ClaimGone { group, partition });
+                let owner = self.owners.remove(&(group.clone(), partition.clone()));
+                changes.push(Change::ClaimGone { group, partition, owner });
             }
             Some(
                 Znode::ControllerEpoch

@@ -458,7 +458,7 @@ impl Judges<Toy> for Watch {
                 self.booted.push(seen.at);
                 self.line(seen, "booted".to_owned());
             }
-            SeenWhat::Crashed { power, disk } => {
+            SeenWhat::Crashed { power, disk, .. } => {
                 let stored = disk.bytes(LOG).map_or(0, |bytes| bytes.len() as u64 / 8);
                 self.durable_logs.insert(seen.host, stored);
                 self.line(seen, if power { "lost power" } else { "killed" }.to_owned());

@@ -297,6 +297,21 @@ fn g14_knows_the_zombies_of_the_old_consumer() {
     assert_eq!(stage.oracle.notes().filter(|(note, ..)| note.contains("KA-B63")).count(), 2);
 }
 
+/// Found by swarm-cluster, seed 9947: a delete was sent again behind a lost connection.
+#[test]
+fn g14_knows_a_claim_that_another_member_deleted() {
+    for (deletes, fires) in [(0x52, false), (0x51, true)] {
+        let mut stage = Stage::led();
+        claim(&mut stage, session(0x51));
+        assign(&mut stage, M[0], 0);
+        stage.commit(session(deletes), &[delete(&znode::consumer_owner("g", &orders()))]);
+        claim(&mut stage, session(0x52));
+        assign(&mut stage, M[1], 0);
+        assert_eq!(stage.fired(), if fires { vec!["G14"] } else { vec![] });
+        assert_eq!(stage.relaxed("G14"), u64::from(!fires));
+    }
+}
+
 #[test]
 fn nobody_waits_for_what_a_dead_producer_sent() {
     let mut stage = Stage::led();

@@ -1,9 +1,5 @@
 //! L16, and the excuse procedure: EX1 to EX4.
 
-use kafkawire::Request;
-use kafkawire::messages::FetchRequest;
-use kafkawire::messages::fetch_request::{FetchPartition, FetchTopic};
-
 use super::*;
 
 const NONE: [&str; 0] = [];
@@ -238,10 +234,7 @@ fn ex4_is_the_hole_of_a_join_for_an_earlier_life() {
         stage.lose_power(2);
         stage.boot(2);
         if fetched_again {
-            let partition = FetchPartition::default().with_partition(0);
-            let topic = FetchTopic::default().with_topic(Topic::from("orders").wire()).with_partitions(vec![partition]);
-            let request = FetchRequest::default().with_replica_id(id(2).wire()).with_topics(vec![topic]);
-            stage.oracle.request_delivered(0, machine::EndId(9), 1, &Request::Fetch(Arc::new(request)));
+            stage.fetch(2, 0);
         }
         stage.write_state(session_of(0), &state(1, Some(0), 1, &[0, 1, 2]));
         stage
@@ -314,4 +307,168 @@ fn l08_knows_what_a_member_had_told_before_it_lost_power() {
     let stage = run(true);
     assert_eq!((stage.fired(), stage.relaxed("L08")), (vec![], 1));
     assert_eq!(run(false).fired(), ["L08"], "what it never had it cannot have lost");
+}
+
+/// Found by swarm-cluster, seed 5018: the leader asks for the new ISR because of a fetch that was still under way.
+#[test]
+fn ex4_counts_no_fetch_of_the_life_that_is_over() {
+    let run = |sent_again: bool| {
+        let mut stage = promised();
+        stage.elect(Some(0), 1, &[0, 1]);
+        let request = stage.send_fetch(2, 0);
+        stage.replace_disk(2);
+        stage.boot(2);
+        if sent_again {
+            stage.send_fetch(2, 0);
+        }
+        stage.oracle.request_delivered(0, machine::EndId(9), 1, &request);
+        stage.write_state(session_of(0), &state(1, Some(0), 1, &[0, 1, 2]));
+        stage
+    };
+    let stage = run(false);
+    assert_eq!((stage.fired(), stage.relaxed("E13")), (vec![], 1));
+    assert_eq!(run(true).fired(), ["E13"], "a life that fetched is known");
+}
+
+/// Found by swarm-cluster, seeds 2703 and 6555.
+#[test]
+fn a_disk_that_is_replaced_loses_what_was_flushed_too() {
+    let run = |replaced: bool| {
+        let mut stage = Stage::with(|cluster| cluster.flush_each = true).with_orders();
+        stage.commit_records(2);
+        stage.promise(2);
+        if replaced {
+            stage.replace_disk(2);
+        } else {
+            stage.disks[2] = PageCache::new(Metadata::Synchronous);
+            stage.lose_power(2);
+        }
+        stage.boot(2);
+        stage.append(0, true, 2, 0, "a");
+        stage.append(1, false, 2, 0, "a");
+        stage.high_watermark(0, true, 0, 3);
+        stage.come_back(2);
+        stage.elect(Some(2), 1, &[2]);
+        stage
+    };
+    let stage = run(true);
+    assert_eq!((stage.fired(), stage.relaxed("L08"), stage.relaxed("L10")), (vec![], 1, 1));
+    let because = &stage.oracle.excuses()[0].because[0].1;
+    assert_eq!(because, "b3 lost its disk: its log of orders-0 went from 2 to 0");
+    assert_eq!(run(false).fired(), ["L08", "E13", "L10"], "a loss of power takes nothing that was flushed");
+}
+
+/// Found by swarm-cluster, seed 5616: power went again before the log was loaded.
+#[test]
+fn l16_knows_of_a_truncation_that_was_undone_by_the_first_of_two_losses_of_power() {
+    for undone in [true, false] {
+        let mut stage = Stage::led();
+        for base in 0..3 {
+            stage.append(1, false, base, 0, "a");
+        }
+        stage.sync_log(1);
+        if undone {
+            stage.truncate(1, 2);
+        }
+        stage.lose_power(1);
+        stage.boot(1);
+        stage.sync_log(1);
+        stage.lose_power(1);
+        stage.boot(1);
+        if !undone {
+            stage.append(1, false, 3, 0, "never there");
+        }
+        let end = stage.oracle.partitions[0].replicas[1].log.end();
+        stage.load_log(1, end);
+        assert_eq!(stage.fired(), if undone { vec![] } else { vec!["L16"] });
+    }
+}
+
+/// Found by swarm-cluster, seed 3912: what the old leader commits was cut from the history by the election already.
+#[test]
+fn ex1_knows_that_consumers_of_a_deposed_leader_go_on_reading() {
+    let mut stage = Stage::led();
+    stage.configure("unclean.leader.election.enable", "true");
+    stage.commit_records(2);
+    stage.write_state(session_of(0), &state(1, Some(0), 0, &[0]));
+    stage.append(0, true, 2, 0, "a");
+    stage.high_watermark(0, true, 0, 3);
+    stage.elect(Some(2), 1, &[2]);
+    assert_eq!((stage.fired(), stage.relaxed("E12")), (vec![], 1));
+    stage.append(2, true, 2, 1, "c");
+    stage.high_watermark(2, true, 1, 3);
+    stage.append(0, true, 3, 0, "a");
+    stage.append(0, true, 4, 0, "a");
+    stage.high_watermark(0, true, 0, 4);
+    let partition = &stage.oracle.partitions[0];
+    assert_eq!((stage.fired(), partition.canon.end(), partition.committed_most), (vec![], 3, 4));
+}
+
+/// Found by swarm-cluster, seed 4311.
+#[test]
+fn a_leader_whose_truncation_was_undone_is_nobody_to_be_measured_by() {
+    let run = |leads: bool| {
+        let mut stage = Stage::led();
+        for base in 0..3 {
+            stage.append(2, false, base, 0, "a");
+        }
+        stage.sync_log(2);
+        stage.truncate(2, 2);
+        for base in 0..2 {
+            stage.append(0, true, base, 0, "a");
+            stage.append(1, false, base, 0, "a");
+        }
+        for broker in 0..3 {
+            stage.append(broker, broker == 0, 2, 1, "b");
+        }
+        stage.elect(Some(0), 1, &[0, 1, 2]);
+        stage.lead(0, 1);
+        stage.high_watermark(0, true, 1, 3);
+        stage.lose_power(2);
+        stage.boot(2);
+        stage.load_log(2, 3);
+        assert_eq!((stage.fired(), stage.relaxed("L16")), (vec![], 1));
+        stage.come_back(2);
+        let (leader, follower) = if leads { (2, 1) } else { (1, 0) };
+        stage.elect(Some(leader), 2, &[leader, follower]);
+        stage.lead(leader, 2);
+        stage.append(leader, true, 3, 2, "c");
+        if leads {
+            stage.append(follower, false, 3, 2, "c");
+        }
+        stage.high_watermark(leader, true, 2, 4);
+        stage
+    };
+    let stage = run(true);
+    assert_eq!((stage.fired(), stage.relaxed("L08"), stage.relaxed("E12")), (vec![], 1, 1));
+    assert_eq!(run(false).fired(), ["L08", "E13"], "nothing ever happened to these two");
+}
+
+/// Found by swarm-cluster, seed 5616: recovery had cut what was no batch, and records were written in its place.
+#[test]
+fn l16_knows_that_what_recovery_cut_may_come_back() {
+    for torn in [true, false] {
+        let mut stage = Stage::led();
+        stage.append(1, false, 0, 0, "a");
+        if torn {
+            let file = stage.disks[1].open(LOG).unwrap();
+            stage.disks[1].append(file, &batch(1, 0, 1, "a")[..65]).unwrap();
+        }
+        stage.kill(1);
+        stage.boot(1);
+        stage.truncate(1, 1);
+        stage.load_log(1, 1);
+        stage.append(1, false, 1, 0, "a");
+        assert_eq!(stage.fired(), NONE);
+        stage.disks[1] = PageCache::new(Metadata::Synchronous);
+        let file = stage.disks[1].create(LOG).unwrap();
+        for (base, tag) in [(0, "a"), (1, "a ghost")] {
+            stage.disks[1].append(file, &batch(base, 0, 1, tag)).unwrap();
+        }
+        let moment = stage.moment(1);
+        stage.oracle.ended(moment, 1, Ended::PowerLost(&stage.disks[1]));
+        stage.boot(1);
+        stage.load_log(1, 2);
+        assert_eq!(stage.fired(), if torn { vec![] } else { vec!["L16"] });
+    }
 }

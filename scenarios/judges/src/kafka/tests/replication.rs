@@ -163,6 +163,32 @@ fn e09_fires_when_a_second_life_goes_on_in_the_epoch_of_the_first() {
     assert_eq!((taken_over.fired(), taken_over.relaxed("E09")), (vec![], 1));
 }
 
+/// Found by swarm-cluster, seed 2555.
+#[test]
+fn l05_knows_that_hole_when_a_follower_has_what_the_leader_lost() {
+    let run = |epoch_of_follower: i32| {
+        let mut stage = Stage::led();
+        stage.append(0, true, 0, 0, "a");
+        stage.append(1, false, 0, 0, "a");
+        stage.sync_log(0);
+        stage.append(0, true, 1, 0, "lost");
+        stage.append(1, false, 1, epoch_of_follower, "lost");
+        stage.lose_power(0);
+        stage.boot(0);
+        stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+        stage.claim(1, session_of(1), 2);
+        stage.elect(Some(0), 0, &[0]);
+        stage.lead(0, 0);
+        stage.append(0, true, 1, 0, "another");
+        stage.high_watermark(0, true, 0, 2);
+        stage.high_watermark(1, false, 0, 2);
+        stage
+    };
+    let stage = run(0);
+    assert_eq!((stage.fired(), stage.relaxed("L05")), (vec![], 1));
+    assert_eq!(run(3).fired(), ["L05"], "records of another epoch are found and truncated");
+}
+
 #[test]
 fn l03_knows_that_hole_when_the_first_record_of_the_second_life_replaces_a_lost_one() {
     let second_life = |is_taken_over: bool| {

@@ -137,3 +137,36 @@ fn l15_lets_a_broker_send_what_rotted_on_its_own_disk_only() {
     assert_eq!(served(0), (vec![], 1));
     assert_eq!(served(1), (vec!["L15"], 0), "it took the damage from another");
 }
+
+/// Found by swarm-cluster, seed 3007: the topic was created, and the server of the broker's session had not heard of it.
+#[test]
+fn l09_knows_who_read_the_configuration_from_a_server_that_was_behind() {
+    use jute::client::{GetDataRequest, ReplyHeader, Request as ZkRequest};
+    use jute::op::ErrorCode;
+    let run = |is_behind: bool| {
+        let mut stage = Stage::with(|cluster| cluster.min_insync = 1).with_orders();
+        let read = ZkRequest::GetData(GetDataRequest { path: "/config/topics/orders".to_owned(), watch: false });
+        let header = ReplyHeader { xid: Xid::new(5), zxid: None, err: ErrorCode::NoNode };
+        if !is_behind {
+            stage.oracle.zookeeper_asked(0, header.xid, &read);
+            stage.oracle.zookeeper_answered(0, &header, None);
+        }
+        stage.configure("min.insync.replicas", "2");
+        if is_behind {
+            stage.oracle.zookeeper_asked(0, header.xid, &read);
+            stage.oracle.zookeeper_answered(0, &header, None);
+        }
+        stage.commit_records(1);
+        acknowledge(&mut stage, 0, 1, 3, 1);
+        stage
+    };
+    let mut stage = run(true);
+    assert_eq!((stage.fired(), stage.relaxed("L09")), (vec![], 1));
+    acknowledge(&mut stage, 1, 1, 3, 1);
+    assert_eq!(stage.fired(), ["L09"], "what is not committed is acknowledged by nobody");
+    // Another value it cannot have read.
+    let mut stage = run(true);
+    acknowledge(&mut stage, 0, 1, 3, 3);
+    assert_eq!(stage.fired(), ["L09"]);
+    assert_eq!(run(false).fired(), ["L09"], "there was nothing to be read yet");
+}

@@ -142,7 +142,16 @@ fn v04_wants_the_one_controller_that_zookeeper_names() {
     stage.oracle.controls(0, None);
     assert_waits(unsettled(&mut stage), "V04 one-controller: ZooKeeper names b1");
     stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+    let mut unwatched = Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), ..Stage::new() };
+    let moment = stage.moment(1);
+    stage.oracle.stands(moment, 1);
     assert_waits(unsettled(&mut stage), "V04 one-controller: no broker is controller");
+    // Found by swarm-cluster, seed 4775: nobody's watch was set.
+    unwatched.event = stage.event;
+    assert_eq!((unsettled(&mut unwatched), unwatched.relaxed("V04")), (None, 1));
+    unwatched.claim(1, session_of(1), 2);
+    unwatched.oracle.controls(1, None);
+    assert_waits(unsettled(&mut unwatched), "V04 one-controller: ZooKeeper names b2");
 }
 
 #[test]
@@ -274,6 +283,12 @@ fn v08_wants_probes_to_succeed() {
     let mut stage = Stage::with(|cluster| cluster.clients[0].probes = true).with_orders();
     stage.high_watermark(0, true, 0, 0);
     assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c1 has succeeded");
+    // Found by swarm-cluster, seed 6138: with its next life the time until its probe begins anew.
+    let mut again = Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), ..Stage::new() };
+    again.oracle.client_ended(0);
+    assert_waits(unsettled(&mut again), "V08 clients-complete: nothing new of c1 has succeeded");
+    again.oracle.client_started(0);
+    assert_eq!((unsettled(&mut again), again.relaxed("V08")), (None, 1));
     stage.oracle.probed(0);
     assert_eq!(unsettled(&mut stage), None);
 }
@@ -334,4 +349,98 @@ fn v08_wants_a_reader_for_every_partition_unless_a_member_gave_up() {
     assert_eq!((unsettled(&mut stage), stage.relaxed("V08")), (None, 1));
     stage.oracle.rebalanced(3, None);
     assert_waits(unsettled(&mut stage), "V08 clients-complete: nobody");
+}
+
+/// Found by swarm-cluster, seed 2227.
+#[test]
+fn v07_knows_an_answer_that_a_follower_had_to_drop() {
+    use kafkawire::Response;
+    use kafkawire::messages::FetchResponse;
+    use kafkawire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    let run = |heard_meanwhile: bool| {
+        let mut stage = Stage::led();
+        stage.commit_records(2);
+        stage.high_watermark(1, false, 0, 2);
+        stage.high_watermark(2, false, 0, 1);
+        let moment = stage.moment(2);
+        let follow = |stage: &mut Stage, moment| {
+            stage.oracle.became_follower(moment, 2, "orders", 0, LeaderEpoch(1), &mut stage.findings);
+        };
+        if !heard_meanwhile {
+            follow(&mut stage, moment);
+        }
+        stage.fetch(2, 0);
+        let moment = stage.moment(2);
+        if heard_meanwhile {
+            follow(&mut stage, moment);
+        }
+        let data = PartitionData::default().with_partition_index(0).with_high_watermark(2);
+        let topic =
+            FetchableTopicResponse::default().with_topic(Topic::from("orders").wire()).with_partitions(vec![data]);
+        let response = Response::Fetch(Arc::new(FetchResponse::default().with_responses(vec![topic])));
+        stage.oracle.fetch_answered(2, machine::EndId(8), 1, &response);
+        stage
+    };
+    let mut stage = run(true);
+    assert_eq!((unsettled(&mut stage), stage.relaxed("V07")), (None, 1));
+    assert_waits(
+        unsettled(&mut run(false)),
+        "V07 replicas-equal: b3 has orders-0 up to 2, with its high watermark at 1",
+    );
+}
+
+/// b3 runs, is not registered, and does not try again.
+fn gives_up(stage: &mut Stage) -> Show {
+    let moment = stage.moment(2);
+    stage.oracle.broker_session_expired(moment, 2);
+    stage.close_session(session_of(2));
+    let alive = (0..3).map(|host| (host, vec![id(0), id(1)])).collect();
+    Show { alive, ..Show::right(stage) }
+}
+
+/// Found by swarm-cluster, seeds 5228 and 6543.
+#[test]
+fn v06_does_not_wait_for_a_partition_whose_last_member_gave_up() {
+    for is_last in [true, false] {
+        let mut stage = settled();
+        stage.elect(None, 1, if is_last { &[2] } else { &[1, 2] });
+        let show = gives_up(&mut stage);
+        let what = look(&mut stage, &show);
+        if is_last {
+            assert_eq!(stage.relaxed("V06"), 1);
+            assert_waits(what, "E21");
+        } else {
+            assert_waits(what, "V05 leaders-exist: orders-0 has no live leader though b2 could lead it");
+        }
+    }
+}
+
+/// Found by swarm-cluster, seed 4964.
+#[test]
+fn v08_does_not_wait_for_writes_that_need_a_broker_that_gave_up() {
+    for (min_insync, isr) in [(2, vec![0]), (2, vec![0, 1]), (1, vec![0])] {
+        let mut stage = Stage::with(|cluster| {
+            cluster.clients[0].probes = true;
+            cluster.min_insync = min_insync;
+        })
+        .with_orders();
+        stage.high_watermark(0, true, 0, 0);
+        stage.write_state(session_of(0), &state(1, Some(0), 0, &isr));
+        let mut show = gives_up(&mut stage);
+        show.isr = isr.iter().copied().map(id).collect();
+        if isr.len() == 1 {
+            // b2 is broken for good.
+            stage.kill(1);
+            stage.close_session(session_of(1));
+            show.broken.push(1);
+            show.down.push(1);
+            show.alive = (0..3).map(|host| (host, vec![id(0)])).collect();
+        }
+        let what = look(&mut stage, &show);
+        if isr.len() < min_insync {
+            assert_eq!((what, stage.relaxed("V08")), (None, 1));
+        } else {
+            assert_waits(what, "V08 clients-complete: nothing new of c1");
+        }
+    }
 }

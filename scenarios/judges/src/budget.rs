@@ -80,12 +80,7 @@ impl Oracle {
                     server.refused.is_none()
                         && (is_safe || would_start(server, hosts.disk(server.host), &hosts.durable(server.host)))
                 }
-                Takes::Everything => {
-                    !is_target
-                        && server.serves()
-                        && server.memory.contains == self.canon.len()
-                        && server.log.last_zxid() <= self.canon.last_zxid()
-                }
+                Takes::Everything => !is_target && self.has_all(server),
             }
         };
         let intact = self.servers.iter().enumerate().filter(|(_, server)| is_intact(server));
@@ -97,6 +92,15 @@ impl Oracle {
 }
 
 impl Oracle {
+    /// Whether a server has all that an ensemble may rest on: what is committed, nothing beyond it, and the promise of the newest
+    /// epoch. Who leads an older one has not heard of that: it would lead it once more, if the others that promised it forget.
+    pub(crate) fn has_all(&self, server: &Server) -> bool {
+        server.serves()
+            && server.memory.contains == self.canon.len()
+            && server.log.last_zxid() <= self.canon.last_zxid()
+            && server.current.value.is_some_and(|(epoch, _)| epoch >= self.canon.epoch().value())
+    }
+
     /// A server that lost its newest snapshot would go on from an older one with a log that does not have all that is between: a real
     /// one does so without a word (zookeeper.md §9.7), and differs from then on.
     pub(crate) fn would_diverge(&self, server: &Server, durable: &Durable<'_>) -> bool {

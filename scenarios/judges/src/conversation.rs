@@ -737,7 +737,8 @@ impl Oracle {
             return;
         }
         let server = self.conversations.talks[client].server;
-        if let Some(why) = server.and_then(|server| self.roster.member(server)).and_then(|member| self.misled(member)) {
+        let misled = || server.and_then(|server| self.misled(self.roster.member(server)?));
+        if let Some(why) = self.parted.or_else(misled) {
             return self.tally.relax(Rule::ReadAtZxid, why);
         }
         let told = |made_by: Option<(Zxid, Zxid)>| match made_by {

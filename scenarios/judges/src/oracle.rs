@@ -87,8 +87,8 @@ pub struct Oracle {
     pub(crate) roster: Arc<Roster>,
     pub(crate) tally: Tally,
     pub(crate) canon: Arc<Canon>,
-    /// Up to there the states of old are nobody's any more: a leader that misread its disk gave its own to the others.
-    pub(crate) untold: Option<Zxid>,
+    /// Why no two trees need agree any more: a leader that had misread its disk, for a reason that excuses it, has led with that.
+    pub(crate) parted: Option<&'static str>,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) replay: Arc<Replay>,
     pub(crate) conversations: Arc<Conversations>,
@@ -134,7 +134,7 @@ impl Oracle {
             roster,
             tally: Tally::default(),
             canon: Arc::default(),
-            untold: None,
+            parted: None,
             servers,
             replay: Arc::new(Replay::new()),
             conversations: Arc::new(conversations),
@@ -281,22 +281,18 @@ impl Oracle {
             let server = &self.servers[member];
             let has_hole =
                 self.missing_below(member, self.canon.last_zxid()).any(|missing| server.lost_with_power(missing));
-            self.server_mut(member).misread = has_hole.then_some((tree.zxid, STEPPED_OVER));
+            self.server_mut(member).misread = has_hole.then_some(STEPPED_OVER);
             return;
         };
         self.tally.check(Rule::RecoveryEquivalence);
         let expected: Vec<SessionId> = self.replay.sessions_at(tree.zxid).collect();
         let name = self.member_name(member);
-        // What was there before a leader that had misread its disk is nobody's any more.
-        let is_told = |session: &&SessionId| {
-            self.untold.is_none_or(|until| self.replay.opened(**session).is_some_and(|opened| opened > until))
-        };
         let what = if let Some((digest, _)) = committed.tree.filter(|&(digest, _)| digest != tree.digest) {
             Some(("tree", format!("its digest is {:#x}, and it was {digest:#x}", tree.digest)))
-        } else if let Some(lost) = expected.iter().filter(is_told).find(|session| !tree.sessions.contains(session)) {
+        } else if let Some(lost) = expected.iter().find(|session| !tree.sessions.contains(session)) {
             Some(("session-lost", format!("session {lost} is missing")))
         } else {
-            let ghost = tree.sessions.iter().filter(is_told).find(|session| !expected.contains(session));
+            let ghost = tree.sessions.iter().find(|session| !expected.contains(session));
             ghost.map(|ghost| ("session-ghost", format!("session {ghost} is there, and should not be")))
         };
         let Some((kind, what)) = what else { return };
@@ -304,13 +300,12 @@ impl Oracle {
         // Recovery goes on from an older snapshot with whatever log there is, and a new epoch in it hides what is missing before.
         let is_excused = server.lost_snapshot.is_some_and(|lost| self.missing_below(member, lost).next().is_some());
         // Or from whoever did so before, and led with it.
-        let why = if is_excused || self.untold.is_some_and(|until| tree.zxid <= until) {
-            Some(NAME_NOT_SYNCED)
-        } else {
-            self.missing_below(member, tree.zxid).any(|missing| server.lost_with_power(missing)).then_some(STEPPED_OVER)
-        };
+        let why = self.parted.or(is_excused.then_some(NAME_NOT_SYNCED)).or_else(|| {
+            let has_stepped = self.missing_below(member, tree.zxid).any(|missing| server.lost_with_power(missing));
+            has_stepped.then_some(STEPPED_OVER)
+        });
         if let Some(why) = why {
-            self.server_mut(member).misread = Some((tree.zxid, why));
+            self.server_mut(member).misread = Some(why);
             self.tally.relax(Rule::RecoveryEquivalence, why);
             self.tally.note(why, moment);
             return;

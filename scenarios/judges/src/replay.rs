@@ -96,11 +96,6 @@ impl Replay {
         opened.filter(move |&session| !is_over(session))
     }
 
-    /// When a session began.
-    pub(crate) fn opened(&self, session: SessionId) -> Option<Zxid> {
-        self.opened.get(&session).copied()
-    }
-
     /// When a session's end was committed.
     pub(crate) fn closed(&self, session: SessionId) -> Option<(Zxid, Moment)> {
         self.closed.get(&session).copied()

@@ -1,7 +1,7 @@
 //! The rules: what must stay true, where that is written, and why anybody should care.
 //!
 //! Ids are those of `invariants-and-faults.md` §2; the numbers `ZK-I…` they cite are those of `zookeeper.md` §12, and `KA-I…`
-//! and `KA-L…` those of `kafka-broker.md` §11, mapped by `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C33
+//! and `KA-L…` those of `kafka-broker.md` §11, mapped by this package's `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C33
 //! (§3.5), fencing tokens of locks as H20 (§3.15). Their findings are a [`Rule::Gap`] if no other judge had noticed anything.
 
 macro_rules! rules {
@@ -346,5 +346,20 @@ mod tests {
             assert_eq!(Rule::ALL.iter().filter(|other| other.id() == rule.id()).count(), 1, "{}", rule.id());
         }
         assert_eq!(explain("L99"), None);
+    }
+
+    #[test]
+    fn the_invariant_map_names_judges_that_there_are_and_leaves_none_of_the_coordinator_out() {
+        let map = include_str!("../invariant-map.md");
+        let cells = map.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(2));
+        let words = cells.flat_map(|cell| cell.split(|c: char| !c.is_alphanumeric()));
+        let named: Vec<&str> = words.filter(|word| word.len() == 3 && word[1..].parse::<u8>().is_ok()).collect();
+        for id in &named {
+            assert!(explain(id).is_some(), "there is no judge {id}");
+        }
+        let of_coordinator = Rule::ALL.iter().filter(|rule| rule.id().starts_with('C'));
+        for rule in of_coordinator {
+            assert!(named.contains(&rule.id()), "{} holds nothing", rule.id());
+        }
     }
 }

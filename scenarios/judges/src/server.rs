@@ -199,8 +199,8 @@ pub(crate) struct Server {
     pub(crate) snapshots: BTreeMap<Zxid, Snapshot>,
     /// A loss of power took the name of its newest snapshot.
     pub(crate) lost_snapshot: Option<Zxid>,
-    /// What it read back last is not what was committed up to there, for a reason that excuses it.
-    pub(crate) misread: Option<(Zxid, &'static str)>,
+    /// Why what it read back last need not be what was committed.
+    pub(crate) misread: Option<&'static str>,
     durable_snapshot: Option<Zxid>,
     pub(crate) current: EpochFile,
     pub(crate) accepted: EpochFile,

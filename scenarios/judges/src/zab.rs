@@ -136,7 +136,7 @@ impl Oracle {
             needs.and_all(&self.commit(zxid, moment, findings));
         }
         Arc::make_mut(&mut self.canon).seal(epoch);
-        self.untold = self.untold.max(self.servers[member].misread.map(|(until, _)| until));
+        self.parted = self.parted.or(self.servers[member].misread);
         needs
     }
 
@@ -369,7 +369,7 @@ impl Oracle {
         let server = &self.servers[member];
         let leader = server.follows.or(server.sync.as_ref().map(|sync| sync.leader));
         let misread = |it: &&Arc<Server>| it.host == server.host || Some(it.host) == leader;
-        self.servers.iter().filter(misread).find_map(|it| it.misread).map(|(_, why)| why)
+        self.servers.iter().filter(misread).find_map(|it| it.misread)
     }
 
     /// The tree after a transaction is the same on every server (C14).
@@ -387,7 +387,7 @@ impl Oracle {
             Some((first, _)) if first == digest => {}
             Some((first, then)) => {
                 let misread = |host| self.servers.iter().find(|it| it.host == host)?.misread;
-                if let Some(why) = self.misled(member).or_else(|| misread(then.host).map(|(_, why)| why)) {
+                if let Some(why) = self.parted.or_else(|| self.misled(member)).or_else(|| misread(then.host)) {
                     return self.tally.relax(Rule::TreeDeterminism, why);
                 }
                 let (one, other) = (self.name(then.host).to_owned(), self.member_name(member).to_owned());

@@ -71,6 +71,18 @@ fn a_server_would_diverge_if_only_its_newest_snapshot_had_what_its_log_lacks() {
     assert!(!diverges(&stage, 2));
 }
 
+/// Found by the swarm (swarm-ensemble, seed 6691): two leaders of one epoch.
+#[test]
+fn a_leader_that_was_deposed_has_not_all_that_an_ensemble_rests_on() {
+    let mut stage = Stage::led();
+    let has_all = |stage: &Stage| [0, 1, 2].map(|voter| stage.oracle.has_all(&stage.oracle.servers[voter]));
+    assert_eq!(has_all(&stage), [true; 3]);
+    stage.lead_some(1, &[2], 2);
+    assert_eq!(has_all(&stage), [false, true, true], "zk1 has not heard of epoch 2");
+    stage.log(2, &create(zxid(2, 1), SESSION, 0, "/b", false));
+    assert_eq!(has_all(&stage), [false, true, false], "nobody knows what becomes of that");
+}
+
 #[test]
 fn a_leader_is_never_left_half_dead_outside_of_a_core() {
     let stage = Stage::led();

@@ -58,7 +58,8 @@ pub enum AppendError {
     /// RECORD_LIST_TOO_LARGE: what is appended at once is larger than `segment.bytes`.
     #[error("the batches are larger than segment.bytes")]
     LargerThanSegment,
-    /// The first batch does not begin at the log's end (`UnexpectedAppendOffsetException`).
+    /// A batch begins before the log's end (`UnexpectedAppendOffsetException`), or that of the batch before it
+    /// (`OffsetsOutOfOrderException`).
     #[error("the batches begin at {found}, the log ends at {expected}")]
     UnexpectedOffset {
         /// The log's end.
@@ -101,8 +102,8 @@ impl LogMut<'_> {
     /// the end is left out.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing was appended then, unless it was the disk that failed. `Simplified:` the real follower takes batches that leave a gap, because
-    /// compaction makes them; without compaction a gap is a mistake.
+    /// See [`AppendError`]; nothing was appended then, unless it was the disk that failed. A gap is none: a leader whose log was truncated in the midst of a batch has
+    /// one, since the whole batch went and the log's end is what was asked for (§5.10).
     pub fn append_as_follower<V: Vocabulary>(
         &mut self,
         batches: &Bytes,
@@ -117,7 +118,7 @@ impl LogMut<'_> {
                 Err(bad) => return Err(bad.into()),
             };
             let found = batch.header.base_offset;
-            if found != expected {
+            if found < expected {
                 io.reach(CommitLogMark::UnexpectedAppend);
                 return Err(AppendError::UnexpectedOffset { expected, found });
             }

@@ -79,11 +79,30 @@ fn follower_leaves_out_the_incomplete_batch_at_the_end() {
     assert_eq!(host.log().log_end(), Offset(1));
 }
 
+/// Found by swarm-cluster, seed 5263: a leader had been truncated in the midst of a batch.
 #[test]
-fn follower_refuses_what_does_not_begin_at_its_end_or_is_corrupt() {
+fn follower_takes_a_gap_as_its_leader_has_it() {
+    let mut leader = Host::with_log(LogConfig::kafka_defaults());
+    leader.append(0, &["a"]);
+    leader.append(0, &["b", "c", "d"]);
+    leader.truncate_to(2);
+    assert_eq!(leader.log().log_end(), Offset(2), "the whole batch of 1 to 3 is gone");
+    assert_eq!(leader.append(1, &["e"]).base, Offset(2));
+    let mut host = Host::with_log(LogConfig::kafka_defaults());
+    let bytes = replicated(&[(0, 0, &["a"]), (2, 1, &["e"])]);
+    let appended = host.with_log_of(&orders(), |mut log, io| log.append_as_follower(&bytes, io)).unwrap();
+    assert_eq!(appended.len(), 2);
+    assert_eq!(host.log().log_end(), Offset(3));
+    let bytes = replicated(&[(5, 1, &["f"]), (4, 1, &["g"])]);
+    let result = host.with_log_of(&orders(), |mut log, io| log.append_as_follower(&bytes, io));
+    assert_eq!(result, Err(AppendError::UnexpectedOffset { expected: Offset(6), found: Offset(4) }));
+}
+
+#[test]
+fn follower_refuses_what_begins_before_its_end_or_is_corrupt() {
     let mut host = Host::with_log(LogConfig::kafka_defaults());
     host.append(0, &["a", "b"]);
-    for found in [0, 1, 3] {
+    for found in [0, 1] {
         let bytes = replicated(&[(found, 0, &["c"])]);
         let result = host.with_log_of(&orders(), |mut log, io| log.append_as_follower(&bytes, io));
         assert_eq!(result, Err(AppendError::UnexpectedOffset { expected: Offset(2), found: Offset(found) }));

@@ -110,10 +110,11 @@ impl KafkaOracle {
         moment.zip(last).is_some_and(|(moment, last)| last.moment.event > moment.event)
     }
 
-    /// A leader that goes on in the epoch of its earlier life writes anew what it lost: with the same offsets, in the same epoch.
+    /// A leader that goes on in the epoch of its earlier life writes anew what it lost: with the same offsets, and in the same epoch
+    /// as its followers have known for long.
     pub(super) fn note_fork(&mut self, moment: Moment, at: PartitionAt, broker: BrokerAt, epoch: LeaderEpoch) {
         let partition = &self.partitions[at];
-        let Some(first) = partition.appenders.get(&epoch) else { return };
+        let Some(first) = partition.leaders.get(&epoch) else { return };
         let is_second_life = first.broker == broker && first.life != self.brokers[broker].life;
         let loss = partition.replicas[broker].loss.as_ref();
         let has_lost = loss.is_some_and(|loss| loss.left < loss.end && loss.moment.event > first.moment.event);
@@ -228,7 +229,10 @@ impl KafkaOracle {
     ) {
         let Some(at) = self.place(topic, number) else { return };
         self.heard_of_epoch(moment, at, broker, epoch, findings);
+        self.note_fork(moment, at, broker, epoch);
+        let life = self.brokers[broker].life;
         let partition = self.partition_mut(at);
+        partition.leaders.entry(epoch).or_insert(Appender { broker, life, moment });
         partition.replicas[broker].role = ReplicaRole::Leader(epoch);
         if partition.scrambled.has(broker) && partition.led_scrambled.is_none() {
             partition.led_scrambled = Some(moment);

@@ -433,6 +433,10 @@ impl KafkaOracle {
                 }
                 return Some(format!("{name} has not seen every topic that it was to create"));
             }
+            if let Some(moment) = shadow.gave_up.filter(|_| client.probes && !shadow.probed) {
+                self.relax_hole(Rule::ClientsComplete, GAVE_UP, moment);
+                continue;
+            }
             if client.probes && !shadow.probed && shadow.has_begun_again() {
                 self.tally.relax(Rule::ClientsComplete, BEGAN_AGAIN);
                 continue;

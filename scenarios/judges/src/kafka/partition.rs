@@ -194,7 +194,7 @@ pub(crate) enum Overruled {
     Unseen(Moment),
 }
 
-/// Who appended as the leader of an epoch.
+/// Who led in an epoch, or appended as its leader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Appender {
     pub(crate) broker: BrokerAt,
@@ -228,6 +228,8 @@ pub(crate) struct Partition {
     pub(crate) uncleans: Vec<Unclean>,
     pub(crate) overlooked: Vec<Overlooked>,
     pub(crate) appenders: BTreeMap<LeaderEpoch, Appender>,
+    /// Who led in each epoch first.
+    pub(crate) leaders: BTreeMap<LeaderEpoch, Appender>,
     /// The CRCs of the batches that producers sent.
     pub(crate) produced: Arc<BTreeSet<u32>>,
     /// The ISR that the leader knows: that of its election, then what it was told its own writes made.
@@ -260,6 +262,7 @@ impl Partition {
             uncleans: Vec::new(),
             overlooked: Vec::new(),
             appenders: BTreeMap::new(),
+            leaders: BTreeMap::new(),
             produced: Arc::default(),
             believed: None,
             unknown_to_leader: Brokers::NONE,

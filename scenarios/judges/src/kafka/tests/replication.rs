@@ -163,6 +163,33 @@ fn e09_fires_when_a_second_life_goes_on_in_the_epoch_of_the_first() {
     assert_eq!((taken_over.fired(), taken_over.relaxed("E09")), (vec![], 1));
 }
 
+/// Found by swarm-cluster, seed 7548: it had appended nothing in that epoch before.
+#[test]
+fn l08_knows_a_leader_that_goes_on_in_its_epoch_with_an_empty_disk() {
+    let run = |is_taken_over: bool| {
+        let mut stage = Stage::led();
+        stage.commit_records(2);
+        stage.elect(Some(0), 1, &[0, 1]);
+        stage.lead(0, 1);
+        stage.replace_disk(0);
+        stage.boot(0);
+        if is_taken_over {
+            stage.commit(session(1), &[delete(znode::CONTROLLER)]);
+            stage.claim(1, session_of(1), 2);
+        }
+        stage.register(0, session(0x200));
+        stage.lead(0, 1);
+        stage.create_log(0);
+        stage.append(0, true, 0, 1, "b");
+        stage.append(1, false, 2, 1, "c");
+        stage.high_watermark(0, true, 1, 1);
+        stage
+    };
+    let stage = run(true);
+    assert_eq!((stage.fired(), stage.relaxed("L08")), (vec![], 1));
+    assert!(run(false).fired().contains(&"L08"));
+}
+
 /// Found by swarm-cluster, seed 2555.
 #[test]
 fn l05_knows_that_hole_when_a_follower_has_what_the_leader_lost() {

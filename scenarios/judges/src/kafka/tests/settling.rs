@@ -389,6 +389,19 @@ fn v07_knows_an_answer_that_a_follower_had_to_drop() {
     );
 }
 
+/// Found by swarm-cluster, seed 7248.
+#[test]
+fn v08_wants_no_probe_of_a_member_that_gave_up() {
+    let mut stage = Stage::with(|cluster| cluster.clients[2].probes = true).with_orders();
+    stage.high_watermark(0, true, 0, 0);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c3");
+    let moment = stage.moment(MEMBERS[0]);
+    stage.oracle.rebalanced(2, Some(moment));
+    assert_eq!((unsettled(&mut stage), stage.relaxed("V08")), (None, 1));
+    stage.oracle.rebalanced(2, None);
+    assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c3");
+}
+
 /// b3 runs, is not registered, and does not try again.
 fn gives_up(stage: &mut Stage) -> Show {
     let moment = stage.moment(2);

@@ -98,6 +98,10 @@ fn v03_names_the_session_that_outlives_its_client_or_is_gone() {
     stage.commit(&create_session(zxid(1, 4), SessionId::new(0xc)));
     let what = unsettled(&mut stage).unwrap();
     assert!(what.starts_with("V03 sessions-settle: session 0xc belongs to no live client"), "{what}");
+    let mut parted = stage.oracle.clone();
+    parted.parted = Some("a leader had misread its disk");
+    let now = Instant::from_nanos((stage.event + 100) * 1_000_000);
+    assert_eq!(parted.unsettled(now, |_| true), None, "nobody can say whose session it is");
     let close =
         |zxid, session| entry_of(zxid, session, 0, Txn::CloseSession(Some(CloseSessionTxn { paths: Vec::new() })));
     stage.commit(&close(zxid(1, 5), SessionId::new(0xc)));

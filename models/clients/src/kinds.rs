@@ -179,7 +179,7 @@ fn keys(dir: &str, count: u32) -> Arc<[Arc<str>]> {
 }
 
 /// A path and everything above it.
-fn parents(dir: &Arc<str>) -> Vec<SetupNode> {
+pub(crate) fn parents(dir: &Arc<str>) -> Vec<SetupNode> {
     let ends = dir.match_indices('/').map(|(at, _)| at).filter(|&at| at > 0).chain([dir.len()]);
     ends.map(|end| SetupNode { path: Arc::from(&dir[..end]), has_value: false }).collect()
 }

@@ -7,7 +7,7 @@ use jute::client::{OpResult, Request, SyncRequest};
 use jute::op::ErrorCode;
 use jute::{SessionId, Zxid};
 use machine::{EndId, InputOf, Instant, Io};
-use zkclient::{OpId, Rejected, WatchedEvent, ZkClient, ZkClientConfig, ZkEvent};
+use zkclient::{Chroot, OpId, Rejected, WatchedEvent, ZkClient, ZkClientConfig, ZkEvent};
 
 use crate::data::Numbering;
 use crate::invocation::Invocation;
@@ -17,8 +17,10 @@ use crate::{OldestOp, OpKind, Outcome, WorkloadFact, WorkloadMark, ZkWorkload};
 /// What a workload must know of its session and its operations.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    /// A session was made anew, or a connection is back.
+    /// A session was made anew, or a connection is back; perhaps one that can only read.
     Connected,
+    /// A server refused its identity: nothing will ever come of this process.
+    AuthFailed,
     /// The session is over; another was begun.
     Expired,
     /// The session was closed at the workload's own wish.
@@ -38,11 +40,15 @@ struct Slot {
 }
 
 /// A session, the operations that are open on it, and the processes that invoked them.
+///
+/// A client that is to live below a chroot begins outside, because somebody must make that znode, and goes in when it has.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     client: u16,
     config: Arc<ZkClientConfig>,
     zk: ZkClient,
+    /// The session outside is being closed: the next is inside.
+    entering: bool,
     numbers: Numbering,
     slots: Vec<Slot>,
     /// By the session's own number.
@@ -56,8 +62,10 @@ impl Recorder {
         let mut numbers = Numbering::new(client, io);
         let ready_at = io.now();
         let slots = (0..processes).map(|_| Slot { process: numbers.fresh(), open: false, ready_at }).collect();
-        let zk = ZkClient::new(Arc::clone(&config));
-        let mut recorder = Self { client, config, zk, numbers, slots, open: BTreeMap::new(), syncs: BTreeMap::new() };
+        let outside = ZkClientConfig { chroot: Chroot::NONE, ..config.as_ref().clone() };
+        let zk = ZkClient::new(if config.chroot == Chroot::NONE { Arc::clone(&config) } else { Arc::new(outside) });
+        let mut recorder =
+            Self { client, config, zk, entering: false, numbers, slots, open: BTreeMap::new(), syncs: BTreeMap::new() };
         io.lend(|io| recorder.zk.start(io));
         recorder
     }
@@ -77,6 +85,25 @@ impl Recorder {
 
     pub(crate) const fn session(&self) -> SessionId {
         self.zk.session()
+    }
+
+    /// What servers, and so reports and judges, call a path of this client.
+    pub(crate) fn whole_path(&self, path: &Arc<str>) -> Arc<str> {
+        self.zk.config().chroot.prepend_shared(path)
+    }
+
+    /// Ends the session outside of the chroot, which is there now, and begins one inside.
+    pub(crate) fn enter(&mut self, io: &mut Io<'_, ZkWorkload>) -> Vec<Told> {
+        assert!(self.open.is_empty(), "nothing is open when the client goes in");
+        self.entering = true;
+        let events = io.lend(|io| self.zk.close(io));
+        self.on_events(events, io)
+    }
+
+    fn begin_again(&mut self, config: Arc<ZkClientConfig>, io: &mut Io<'_, ZkWorkload>) {
+        self.entering = false;
+        self.zk = ZkClient::new(config);
+        io.lend(|io| self.zk.start(io));
     }
 
     pub(crate) fn owns(&self, end: EndId) -> bool {
@@ -128,7 +155,7 @@ impl Recorder {
             process: self.slots[slot].process,
             op: open.number,
             kind,
-            path: Arc::clone(&open.path),
+            path: self.whole_path(&open.path),
             session: self.zk.session(),
             version,
             value: writes.map(|stored| stored.value),
@@ -143,6 +170,8 @@ impl Recorder {
                 self.state_end(&open, Outcome::Failed, ErrorCode::SessionExpired, None, &Found::default(), io);
             }
             Err(Rejected::Full) => panic!("client {} has more processes than operations", self.client),
+            Err(Rejected::BadPath(error)) => panic!("client {} names znodes properly: {error}", self.client),
+            Err(Rejected::AuthFailed) => unreachable!("its process ended with that"),
         }
     }
 
@@ -172,6 +201,7 @@ impl Recorder {
 
     /// Ends the session.
     pub(crate) fn close(&mut self, io: &mut Io<'_, ZkWorkload>) -> Vec<Told> {
+        self.entering = false;
         let events = io.lend(|io| self.zk.close(io));
         self.on_events(events, io)
     }
@@ -190,15 +220,19 @@ impl Recorder {
         let mut told = Vec::new();
         for event in events {
             match event {
-                ZkEvent::Connected { .. } => told.push(Told::Connected),
+                // A session that is being closed takes nothing more.
+                ZkEvent::Connected { .. } | ZkEvent::ConnectedReadOnly { .. } if self.entering => {}
+                ZkEvent::Connected { .. } | ZkEvent::ConnectedReadOnly { .. } => told.push(Told::Connected),
+                ZkEvent::AuthFailed => told.push(Told::AuthFailed),
                 ZkEvent::Disconnected => {}
                 ZkEvent::Expired => {
                     assert!(self.open.is_empty() && self.syncs.is_empty(), "operations end before their session");
                     io.reach(WorkloadMark::SessionAgain);
-                    self.zk = ZkClient::new(Arc::clone(&self.config));
-                    io.lend(|io| self.zk.start(io));
+                    let config = if self.entering { &self.config } else { self.zk.config() };
+                    self.begin_again(Arc::clone(config), io);
                     told.push(Told::Expired);
                 }
+                ZkEvent::Closed if self.entering => self.begin_again(Arc::clone(&self.config), io),
                 ZkEvent::Closed => told.push(Told::Closed),
                 ZkEvent::Completed { op, outcome } => told.extend(self.on_completed(op, outcome, io).map(Told::Done)),
                 ZkEvent::Watch(event) => told.push(Told::Watch(event)),
@@ -222,6 +256,8 @@ impl Recorder {
             zkclient::Outcome::Error { code, zxid } => (Outcome::of(code), code, zxid, Found::default()),
             zkclient::Outcome::ConnectionLoss => (Outcome::Unknown, ErrorCode::ConnectionLoss, None, Found::default()),
             zkclient::Outcome::SessionExpired => (Outcome::Unknown, ErrorCode::SessionExpired, None, Found::default()),
+            zkclient::Outcome::AuthFailed => (Outcome::Unknown, ErrorCode::AuthFailed, None, Found::default()),
+            zkclient::Outcome::RequestTimeout => (Outcome::Unknown, ErrorCode::RequestTimeout, None, Found::default()),
         };
         if open.unsynced {
             class = Outcome::Unknown;
@@ -244,7 +280,11 @@ impl Recorder {
     fn on_synced(&mut self, read: OpId, outcome: &zkclient::Outcome) {
         match outcome {
             zkclient::Outcome::Ok { .. } => {}
-            zkclient::Outcome::Error { .. } | zkclient::Outcome::ConnectionLoss | zkclient::Outcome::SessionExpired => {
+            zkclient::Outcome::Error { .. }
+            | zkclient::Outcome::ConnectionLoss
+            | zkclient::Outcome::SessionExpired
+            | zkclient::Outcome::AuthFailed
+            | zkclient::Outcome::RequestTimeout => {
                 self.open.get_mut(&read).expect("a sync ends before its read").unsynced = true;
             }
         }
@@ -268,7 +308,7 @@ impl Recorder {
         io: &mut Io<'_, ZkWorkload>,
     ) {
         self.state_parts(open, found, io);
-        let path = found.created.as_ref().unwrap_or(&open.path);
+        let path = self.whole_path(found.created.as_ref().unwrap_or(&open.path));
         let wrote = if code == ErrorCode::Ok { open.writes } else { None };
         let value = found.stored.or(wrote).map(|stored| stored.value);
         let is_list = open.kind == OpKind::GetChildren && code == ErrorCode::Ok && outcome == Outcome::Ok;
@@ -277,7 +317,7 @@ impl Recorder {
             process: self.slots[open.slot].process,
             op: open.number,
             kind: open.kind,
-            path: Arc::clone(path),
+            path,
             session: self.zk.session(),
             server: self.zk.server().cloned(),
             outcome,
@@ -316,7 +356,7 @@ impl Recorder {
             io.state(WorkloadFact::MultiResult {
                 client: self.client,
                 op: open.number,
-                path: Arc::clone(path),
+                path: self.whole_path(path),
                 code,
                 mzxid: stat.map(|stat| stat.mzxid),
                 version: stat.map(|stat| stat.version),

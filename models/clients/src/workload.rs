@@ -8,7 +8,7 @@ use machine::{Digest, Input, InputOf, Instant, Io, Lane, Machine, Never, Span, V
 use zkclient::ZkClient;
 
 use crate::invocation::Invocation;
-use crate::kinds::{Kind, SetupNode};
+use crate::kinds::{Kind, SetupNode, parents};
 use crate::op::{Aim, Done};
 use crate::pace::Pace;
 use crate::recorder::{Recorder, Told};
@@ -21,6 +21,8 @@ const RETRY: Span = Span::millis(200);
 #[derive(Clone, Debug)]
 struct Setup {
     nodes: Arc<[SetupNode]>,
+    /// How many of them, the first, are what the client's chroot needs: they lie outside of it.
+    outside: usize,
     /// How many are there.
     done: usize,
     /// When the next one is tried, unless it is being tried.
@@ -73,7 +75,10 @@ impl Machine for ZkWorkload {
         image.check();
         io.state(WorkloadFact::Started { client: image.client, workload: image.kind });
         let kind = Kind::new(image);
-        let setup = Setup { nodes: kind.setup().into(), done: 0, next: None };
+        let chroot = image.connection.chroot.path().map_or_else(Vec::new, parents);
+        let outside = chroot.len();
+        let nodes = chroot.into_iter().chain(kind.setup()).collect();
+        let setup = Setup { nodes, outside, done: 0, next: None };
         let recorder = Recorder::new(image.client, Arc::new(image.connection.clone()), image.processes, io);
         Self {
             recorder,
@@ -238,8 +243,8 @@ impl ZkWorkload {
         for told in told {
             match told {
                 Told::Connected => {
-                    // Setup waits for the first session; after that it goes on by itself.
-                    if self.setup.done == 0 && self.setup.next.is_none() && self.recorder.open_count() == 0 {
+                    // Setup waits for the first session, and for the first inside of a chroot; after that it goes on by itself.
+                    if !self.is_set_up() && self.setup.next.is_none() && self.recorder.open_count() == 0 {
                         self.set_up_next(io);
                     }
                 }
@@ -247,6 +252,7 @@ impl ZkWorkload {
                     assert!(self.terminating, "a session is closed by its process alone");
                     io.exit(0);
                 }
+                Told::AuthFailed => io.exit(1),
                 Told::Expired => {
                     self.kind.on_expired(&mut self.recorder, io);
                     if self.terminating {
@@ -290,6 +296,10 @@ impl ZkWorkload {
             return;
         }
         self.setup.done += 1;
+        if self.setup.done == self.setup.outside {
+            let told = self.recorder.enter(io);
+            return self.on_told(told, io);
+        }
         if !self.is_set_up() {
             return self.set_up_next(io);
         }
@@ -324,7 +334,7 @@ impl ZkWorkload {
     fn on_probed(&mut self, done: &Done, io: &mut Io<'_, Self>) {
         if done.outcome == Outcome::Ok && done.is_ok() {
             self.probe = Probe::Succeeded;
-            let (client, path, zxid) = (self.image.client, Arc::clone(&done.path), done.zxid);
+            let (client, path, zxid) = (self.image.client, self.recorder.whole_path(&done.path), done.zxid);
             io.state(WorkloadFact::ProbeSucceeded { client, path, zxid, attempts: self.probes });
         } else {
             if done.code == ErrorCode::NoNode {

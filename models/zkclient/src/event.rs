@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jute::client::Response;
 use jute::op::{ErrorCode, EventType};
+use jute::path::PathError;
 use jute::{SessionId, Zxid};
 
 use crate::WatchKinds;
@@ -17,8 +18,12 @@ pub struct OpId(pub u64);
 pub enum Rejected {
     /// The client is closed, closing or expired.
     Closed,
+    /// A server has refused an identity of the client.
+    AuthFailed,
     /// Too many operations or watches.
     Full,
+    /// A path of it is none; Java throws.
+    BadPath(PathError),
 }
 
 /// How an operation ended.
@@ -42,23 +47,27 @@ pub enum Outcome {
     ConnectionLoss,
     /// The session ended first: it may or may not have happened.
     SessionExpired,
+    /// A server refused an identity of the client first: it may or may not have happened.
+    AuthFailed,
+    /// Nobody answered in time, and the connection was given up for it: it may or may not have happened.
+    RequestTimeout,
 }
 
-/// A one-shot watch that saw something.
+/// A watch that saw something, or was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedEvent {
     /// What it saw.
     pub event: EventType,
     /// Where.
     pub path: Arc<str>,
-    /// The transaction it saw; none in servers up to 3.8, and for what a reconnect finds.
+    /// The transaction it saw; none in servers up to 3.8, for what a reconnect finds, and for a removal.
     pub zxid: Option<Zxid>,
-    /// The watches it consumed; at least one.
+    /// The watches it is for, at least one: those for one event are consumed.
     pub consumed: WatchKinds,
 }
 
-/// What a client's parent must know, in the order of Java's event thread, except that an expiry is told after the operations
-/// it ended.
+/// What a client's parent must know, in the order of Java's event thread, except that the end of a client is told after the
+/// operations it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZkEvent {
     /// A server confirmed the session.
@@ -68,8 +77,17 @@ pub enum ZkEvent {
         /// The server's name.
         server: Arc<str>,
     },
+    /// A server without an ensemble made a session, which it alone knows. It can be read.
+    ConnectedReadOnly {
+        /// The session.
+        session: SessionId,
+        /// The server's name.
+        server: Arc<str>,
+    },
     /// The connection is gone, or could not be made; told once until it is back.
     Disconnected,
+    /// A server refused an identity of the client, which ends with it. Its session lives on until it expires.
+    AuthFailed,
     /// The session is over, and this client with it.
     Expired,
     /// The client was closed; if a server confirmed that, the session is over as well.

@@ -24,6 +24,14 @@ pub enum DisconnectCause {
     XidOutOfOrder,
     /// A frame had no place in the conversation.
     UnexpectedFrame,
+    /// A frame was longer than `jute.maxbuffer`.
+    FrameTooLong,
+    /// An operation took longer than `zookeeper.request.timeout`.
+    RequestTimeout,
+    /// It was read-only, and a server with an ensemble was found.
+    ReadWriteServerFound,
+    /// The list of servers became another one.
+    ServersChanged,
 }
 
 impl DisconnectCause {
@@ -38,6 +46,10 @@ impl DisconnectCause {
             Self::ReadTimeout => "read-timeout",
             Self::XidOutOfOrder => "xid-out-of-order",
             Self::UnexpectedFrame => "unexpected-frame",
+            Self::FrameTooLong => "frame-too-long",
+            Self::RequestTimeout => "request-timeout",
+            Self::ReadWriteServerFound => "read-write-server-found",
+            Self::ServersChanged => "servers-changed",
         }
     }
 }
@@ -68,7 +80,7 @@ fn shown(zxid: Option<Zxid>) -> u64 {
 }
 
 machine::facts! {
-    /// What a client says about its session.
+    /// What a client says about its session. Paths are those of the server, whatever the client's root is.
     pub enum ZkClientFact {
         /// A server confirmed the session; `resumed` if it was there before.
         "client-connected" SessionConnected {
@@ -76,6 +88,12 @@ machine::facts! {
             server: Arc<str> => Text(server),
             timeout_ms: i32 => Int(i64::from(*timeout_ms)),
             resumed: bool => Flag(*resumed),
+        },
+        /// A server without an ensemble made a session, which it alone knows.
+        "client-connected-read-only" ReadOnlyConnected {
+            session: SessionId => Hex(session.value().cast_unsigned()),
+            server: Arc<str> => Text(server),
+            timeout_ms: i32 => Int(i64::from(*timeout_ms)),
         },
         /// The session went on at another server.
         "client-session-moved" SessionMoved {
@@ -99,14 +117,24 @@ machine::facts! {
             session: SessionId => Hex(session.value().cast_unsigned()),
             confirmed: bool => Flag(*confirmed),
         },
-        /// A one-shot watch is set: the reply that registers it arrived.
+        /// A server refused an identity, and the client ended.
+        "client-auth-failed" AuthFailed {
+            session: SessionId => Hex(session.value().cast_unsigned()),
+        },
+        /// A watch is set: the reply that registers it arrived.
         "watch-set" WatchSet {
             session: SessionId => Hex(session.value().cast_unsigned()),
             path: Arc<str> => Text(path),
             watch: WatchKind => Text(watch.name()),
             zxid: Option<Zxid> => Hex(shown(*zxid)),
         },
-        /// A watch event arrived; `consumed` says which watches it took, `none` if there were none.
+        /// Watches were removed.
+        "watch-removed" WatchRemoved {
+            session: SessionId => Hex(session.value().cast_unsigned()),
+            path: Arc<str> => Text(path),
+            removed: WatchKinds => Text(removed.name()),
+        },
+        /// A watch event arrived; `consumed` says which watches it is for, `none` if there were none.
         "watch-delivered" WatchDelivered {
             session: SessionId => Hex(session.value().cast_unsigned()),
             path: Arc<str> => Text(path),

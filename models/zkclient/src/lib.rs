@@ -5,7 +5,7 @@
 //! [`ZkClient::next_wake`] and gets back what it must know as [`ZkEvent`]s. Observers are told [`ZkClientFact`]s.
 //!
 //! ```text
-//!   start ──▶ waiting ──▶ connecting ──▶ associating ──▶ connected ──▶ (expired | closed)
+//!   start ──▶ waiting ──▶ connecting ──▶ associating ──▶ connected ──▶ (expired | closed | auth failed)
 //!               ▲  spin delay,   TCP        ConnectRequest     │
 //!               │  0..999 ms     handshake  sent               │ lost, refused, silent, xid out of order
 //!               └──────────── pausing 100 ms ◀─────────────────┘  every operation: CONNECTIONLOSS
@@ -15,12 +15,17 @@
 //! everything queued and pending with CONNECTIONLOSS, whose outcome nobody knows; only session, password, last zxid and
 //! watches go on to the next server. A session that expired is the end of this value: its parent makes a new one.
 //!
-//! Absent, as in a client that was built without them: chroot, authentication and SASL, read-only mode, persistent watches,
-//! `updateServerList`, `zookeeper.request.timeout`.
+//! Paths are translated at the edge: everything that a parent says and is told lies below its [`Chroot`], everything that
+//! servers and observers see is the whole path.
+//!
+//! Absent, as in a client that was built without them: SASL, and names of hosts (ZOOKEEPER-2184), since servers have addresses.
 
+mod chroot;
 mod client;
 mod command;
 mod config;
+mod connect_string;
+mod defect;
 mod event;
 mod fact;
 mod in_flight;
@@ -30,8 +35,11 @@ mod servers;
 mod view;
 mod watches;
 
+pub use chroot::Chroot;
 pub use client::ZkClient;
-pub use config::{ZkClientConfig, ZkServer};
+pub use config::{AuthInfo, ZkClientConfig, ZkServer};
+pub use connect_string::{ConnectString, ConnectStringError};
+pub use defect::{Defect, Defects};
 pub use event::{OpId, Outcome, Rejected, WatchedEvent, ZkEvent};
 pub use fact::{DisconnectCause, ExpiredBy, ZkClientFact};
 pub use mark::ZkClientMark;

@@ -21,5 +21,11 @@ machine::marks! {
         ManyBatches => "zkclient-watches-in-batches",
         /// A watch event arrived for which there was no watch.
         Unwatched => "zkclient-event-without-watch",
+        /// A server without an ensemble was read.
+        ReadOnly => "zkclient-connected-read-only",
+        /// Who read from a server without an ensemble found one that has one.
+        ReadWriteFound => "zkclient-read-write-server-found",
+        /// A connection was given up because an operation took too long.
+        RequestTimeout => "zkclient-request-timeout",
     }
 }

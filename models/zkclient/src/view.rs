@@ -25,11 +25,15 @@ pub struct ZkClientView {
 }
 
 impl ZkClient {
+    const fn state_name(&self) -> &'static str {
+        if self.is_read_only() { "connected-read-only" } else { self.link().name() }
+    }
+
     /// What an inspector is shown.
     #[must_use]
     pub fn view(&self) -> ZkClientView {
         ZkClientView {
-            state: self.link().name(),
+            state: self.state_name(),
             session: self.session().to_string(),
             server: self.server().cloned(),
             last_zxid: self.last_zxid().to_string(),
@@ -40,7 +44,7 @@ impl ZkClient {
 
     /// State, session, last zxid, counts.
     pub fn digest(&self, into: &mut Digest) {
-        into.text(self.link().name());
+        into.text(self.state_name());
         into.signed(self.session().value());
         into.word(self.last_zxid().value());
         into.word(self.operations() as u64);

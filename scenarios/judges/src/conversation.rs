@@ -342,16 +342,21 @@ impl Conversations {
     }
 
     fn consume(&mut self, session: SessionId, event: &WatcherEvent) {
+        self.disarm(session, &event.path, |of| of.is_consumed_by(event.event));
+    }
+
+    /// A session's watches of a path are gone.
+    pub(crate) fn disarm(&mut self, session: SessionId, path: &str, is_gone: impl Fn(WatchOf) -> bool) {
         let Some(view) = self.views.get_mut(&session) else { return };
-        view.armed.retain(|(path, of), _| **path != *event.path || !of.is_consumed_by(event.event));
+        view.armed.retain(|(of_path, of), _| **of_path != *path || !is_gone(*of));
         view.update_due();
         let still = [WatchOf::Data, WatchOf::Exist, WatchOf::Child]
             .into_iter()
-            .any(|of| view.armed.contains_key(&(Arc::from(event.path.as_str()), of)));
-        if !still && let Some(watchers) = self.watched.get_mut(event.path.as_str()) {
+            .any(|of| view.armed.contains_key(&(Arc::from(path), of)));
+        if !still && let Some(watchers) = self.watched.get_mut(path) {
             watchers.retain(|&it| it != session);
             if watchers.is_empty() {
-                self.watched.remove(event.path.as_str());
+                self.watched.remove(path);
             }
         }
     }

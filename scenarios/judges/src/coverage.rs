@@ -394,12 +394,16 @@ impl Coverage {
                     self.without_zookeeper = Some((seen.host, seen.at));
                 }
             }
-            ZkClientFact::SessionExpired { session, .. } | ZkClientFact::SessionClosed { session, .. } => {
+            ZkClientFact::SessionExpired { session, .. }
+            | ZkClientFact::SessionClosed { session, .. }
+            | ZkClientFact::AuthFailed { session } => {
                 let memory = self.memory();
                 memory.disconnected.remove(session);
                 memory.left.remove(session);
             }
-            ZkClientFact::WatchSet { .. }
+            ZkClientFact::ReadOnlyConnected { .. }
+            | ZkClientFact::WatchSet { .. }
+            | ZkClientFact::WatchRemoved { .. }
             | ZkClientFact::WatchDelivered { .. }
             | ZkClientFact::WatchesResent { .. } => {}
         }

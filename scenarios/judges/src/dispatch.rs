@@ -57,6 +57,7 @@ impl ZkJudges {
             configuration: configuration(&topology.config, |sid| servers().position(|it| it.sid == sid)),
             clients: clients.chain(brokers).collect(),
             force_sync: topology.config.force_sync,
+            local_sessions: topology.config.local_sessions_enabled,
             initial_counter: topology.config.initial_zxid,
             situations,
         })
@@ -125,19 +126,32 @@ impl ZkJudges {
     fn session_stated(&mut self, moment: Moment, fact: &ZkClientFact, findings: &mut Findings) {
         match fact {
             ZkClientFact::WatchSet { session, path, watch, zxid } => {
-                if let Some(zxid) = zxid {
-                    self.oracle.watch_set(moment, *session, path, map_of(*watch), *zxid);
+                if let (Some(zxid), Some(map)) = (zxid, map_of(*watch)) {
+                    self.oracle.watch_set(moment, *session, path, map, *zxid);
                 }
             }
             ZkClientFact::WatchDelivered { session, path, consumed, event, zxid } => {
                 let (maps, count) = maps_of(*consumed);
-                self.oracle.watch_delivered(moment, *session, path, &maps[..count], *zxid);
+                // Watches that stay are told of everything, as often as it happens.
+                if count > 0 || consumed.is_empty() {
+                    self.oracle.watch_delivered(moment, *session, path, &maps[..count], *zxid);
+                }
                 self.oracle.watch_told(moment, *session, path, (&maps[..count], *event), findings);
             }
-            ZkClientFact::SessionExpired { session, .. } | ZkClientFact::SessionClosed { session, .. } => {
+            ZkClientFact::WatchRemoved { session, path, removed } => {
+                let (maps, count) = maps_of(*removed);
+                self.oracle.watch_removed(*session, path, &maps[..count]);
+            }
+            ZkClientFact::SessionExpired { session, .. }
+            | ZkClientFact::SessionClosed { session, .. }
+            | ZkClientFact::AuthFailed { session } => {
                 self.oracle.session_over(*session);
+                if let Place::Client(client) = self.oracle.place(moment.host) {
+                    self.oracle.client_gave_up(client);
+                }
             }
             ZkClientFact::SessionConnected { .. }
+            | ZkClientFact::ReadOnlyConnected { .. }
             | ZkClientFact::SessionMoved { .. }
             | ZkClientFact::SessionDisconnected { .. }
             | ZkClientFact::WatchesResent { .. } => {}
@@ -231,6 +245,7 @@ impl ZkJudges {
                 self.oracle.server_heard(moment, member, on, frame);
             }
             (Place::Client(client), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
+                self.oracle.client_heard_of_server(moment, client, frame);
                 self.oracle.client_told(moment, client, on, frame, findings);
             }
             (Place::Member(_) | Place::Client(_) | Place::Stranger, _) => {}
@@ -267,9 +282,19 @@ impl Judges<Node> for ZkJudges {
             | SeenWhat::Exited { .. }
             | SeenWhat::Crashed { .. }
             | SeenWhat::Lost { .. }
-            | SeenWhat::Closed { .. } => {
-                if let Place::Member(member) = self.oracle.place(seen.host) {
-                    self.member_seen(moment, member, seen.what, findings);
+            | SeenWhat::Closed { .. } => match self.oracle.place(seen.host) {
+                Place::Member(member) => self.member_seen(moment, member, seen.what, findings),
+                Place::Client(client) => {
+                    if let SeenWhat::Booted { .. } = seen.what {
+                        self.oracle.client_gave_up(client);
+                    }
+                }
+                Place::Stranger => {}
+            },
+            SeenWhat::Dialled { to, .. } => {
+                if let (Place::Client(client), Place::Member(_)) = (self.oracle.place(seen.host), self.oracle.place(to))
+                {
+                    self.oracle.client_dialled(moment, client, findings);
                 }
             }
             SeenWhat::DatagramSent { .. }
@@ -277,7 +302,6 @@ impl Judges<Node> for ZkJudges {
             | SeenWhat::SyncAsked { .. }
             | SeenWhat::Paused
             | SeenWhat::Resumed
-            | SeenWhat::Dialled { .. }
             | SeenWhat::Opened { .. }
             | SeenWhat::Accepted { .. }
             | SeenWhat::Refused { .. } => {}
@@ -424,11 +448,13 @@ const fn kind_of(kind: OpKind) -> OperationKind {
     }
 }
 
-const fn map_of(kind: WatchKind) -> WatchMap {
+/// None for watches that stay: they wait for nothing in particular.
+const fn map_of(kind: WatchKind) -> Option<WatchMap> {
     match kind {
-        WatchKind::Data => WatchMap::Data,
-        WatchKind::Exist => WatchMap::Exist,
-        WatchKind::Child => WatchMap::Child,
+        WatchKind::Data => Some(WatchMap::Data),
+        WatchKind::Exist => Some(WatchMap::Exist),
+        WatchKind::Child => Some(WatchMap::Child),
+        WatchKind::Persistent | WatchKind::Recursive => None,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Ensemble {
     pub clients: Vec<Client>,
     /// `forceSync`: without it an acknowledgement promises the page cache only.
     pub force_sync: bool,
+    /// Whether servers make sessions that the others do not know (`localSessionsEnabled`).
+    pub local_sessions: bool,
     /// `testingonly.initialZxid`: the counter behind which a leader's first zxid comes; none is 0.
     pub initial_counter: Option<u32>,
     /// Situations a rule may wait for, by kind; others are counted but not stated, which costs less.

@@ -36,6 +36,7 @@ mod dispatch;
 mod durability;
 mod ensemble;
 mod expiry;
+mod giving_up;
 mod history;
 pub mod kafka;
 mod liveness;

@@ -232,10 +232,13 @@ impl Oracle {
         }
         for (at, client) in self.roster.ensemble.clients.iter().enumerate() {
             let session = self.conversations.session_of(at);
+            // Only the ends of sessions that all servers knew are committed.
+            let may_be_local = self.roster.ensemble.local_sessions && self.replay.closed(session).is_none();
             if is_in(client.host)
                 && is_running(client.host)
                 && !session.is_zero()
                 && !self.replay.sessions().contains_key(&session)
+                && !may_be_local
             {
                 return Some(format!("session {session} of {} is gone, and the client does not know", client.name));
             }

@@ -20,6 +20,7 @@ use crate::conversation::Conversations;
 use crate::describe::describe;
 use crate::durability::{NAME_NOT_SYNCED, STEPPED_OVER};
 use crate::ensemble::{Place, Roster};
+use crate::giving_up::Hope;
 use crate::history::History;
 use crate::moment::Story;
 use crate::replay::Replay;
@@ -93,6 +94,8 @@ pub struct Oracle {
     pub(crate) replay: Arc<Replay>,
     pub(crate) conversations: Arc<Conversations>,
     pub(crate) history: Arc<History>,
+    /// What each client knows of its session.
+    pub(crate) hopes: Vec<Option<Hope>>,
     /// Who was established as the leader of each epoch.
     pub(crate) leaders: BTreeMap<PeerEpoch, Moment>,
     /// The tree a snapshot on its way holds, by sender and receiver.
@@ -130,6 +133,7 @@ impl Oracle {
         let versions = BTreeMap::from([(in_force.version(), (Arc::clone(&in_force), start))]);
         let servers = roster.ensemble.members.iter().map(|member| Arc::new(Server::new(member.host))).collect();
         let conversations = Conversations::new(roster.ensemble.clients.len());
+        let hopes = vec![None; roster.ensemble.clients.len()];
         Self {
             roster,
             tally: Tally::default(),
@@ -139,6 +143,7 @@ impl Oracle {
             replay: Arc::new(Replay::new()),
             conversations: Arc::new(conversations),
             history: Arc::default(),
+            hopes,
             leaders: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             in_force,

@@ -160,6 +160,9 @@ rules! {
     NoRestartRefusal = "C49", "no-restart-refusal", "invariant-map.md C49; ZK-I50; ZOOKEEPER-1573, 1653, 2332",
         "A server that died, and whose disk did nothing but what a disk may do, starts again.",
         "Who does not start over a crash, or takes what a crash leaves for damage, needs an operator for what should heal by itself.";
+    ClientGivesUp = "C50", "client-gives-up", "zookeeper.md §10.3; ZK-I47; ZOOKEEPER-4508, 4921",
+        "A client that has heard of no server for four thirds of its session's timeout takes the session for ended, and says so.",
+        "An application that is told nothing believes in its locks for ever, and never begins again.";
     FencingTokens = "H20", "fencing-tokens", "invariants-and-faults.md §3.15, §2.6 H20",
         "Black box: a resource written under a lock never takes a write with an older token behind one with a newer token, and a token has one holder.",
         "Mutual exclusion is what the resource sees, not what a client believes.";

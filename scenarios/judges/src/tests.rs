@@ -106,6 +106,7 @@ impl Stage {
             configuration,
             clients: (0..2).map(client).collect(),
             force_sync,
+            local_sessions: false,
             initial_counter: None,
             situations: crate::SITUATIONS.iter().map(|(kind, _)| (*kind).to_owned()).collect(),
         };
@@ -399,6 +400,7 @@ impl Stage {
 
     fn tell(&mut self, client: usize, end: EndId, frame: &ServerFrame) {
         let moment = self.moment(self.logs.len() + client);
+        self.oracle.client_heard_of_server(moment, client, frame);
         self.oracle.client_told(moment, client, end, frame, &mut self.findings);
         self.settle();
     }

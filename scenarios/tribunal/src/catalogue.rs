@@ -68,6 +68,7 @@ entries! {
         "zookeeper-3911",
         "zookeeper-4352",
         "zookeeper-4394",
+        "zookeeper-4508",
         "zookeeper-4643",
         "zookeeper-4837",
         "zookeeper-4882",

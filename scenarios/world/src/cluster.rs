@@ -18,7 +18,7 @@ use zkclient::ZkClientConfig;
 use crate::place::BadInput;
 use crate::scenario::text_of;
 use crate::server_properties::ServerProperties;
-use crate::topology::{connect_string, host, session, span, whole_millis};
+use crate::topology::{client_config, host, session, span};
 use crate::{Acks, Balance, CreateTopics, Files, Kind, Reset, Scenario, Topology, Wire, Workload};
 
 /// The group of the brokers.
@@ -103,8 +103,7 @@ fn hosts(topology: &Topology) -> Hosts {
 
 /// The brokers' images, in the order of their ids.
 pub(crate) fn broker_images(scenario: &Scenario, topology: &Topology, wire: kafkawire::Wire) -> Vec<BrokerImage> {
-    let timeout = whole_millis(topology.kafka.zookeeper_session_timeout);
-    let zookeeper = Arc::new(ZkClientConfig::new(connect_string(topology), timeout));
+    let zookeeper = Arc::new(client_config(topology, topology.kafka.zookeeper_session_timeout));
     let hosts = hosts(topology);
     let defects: broker::Defects =
         scenario.cluster.defects.iter().filter_map(|id| broker::Defect::from_id(id)).collect();
@@ -257,8 +256,7 @@ pub(crate) fn admin_image(scenario: &Scenario, work: Work, topology: &Topology) 
     let by = match scenario.cluster.create_topics {
         CreateTopics::Api => CreateTopicsBy::Api,
         CreateTopics::Znode => {
-            let timeout = whole_millis(topology.kafka.zookeeper_session_timeout);
-            CreateTopicsBy::Znode(Arc::new(ZkClientConfig::new(connect_string(topology), timeout)))
+            CreateTopicsBy::Znode(Arc::new(client_config(topology, topology.kafka.zookeeper_session_timeout)))
         }
     };
     KafkaClientImage::Admin(Arc::new(AdminImage {

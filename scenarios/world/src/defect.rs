@@ -23,13 +23,14 @@ pub struct Defect {
 }
 
 impl Defect {
-    /// All of them: the historical bugs of ZooKeeper, those of Kafka, then the mutants in the order of their numbers.
+    /// All of them: the historical bugs of ZooKeeper's servers, of its client, those of Kafka, then the mutants in the order of their numbers.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let zookeeper = coordinator::Defect::ALL.iter().map(|it| (it.id(), it.alias(), it.about()));
+        let client = zkclient::Defect::ALL.iter().map(|it| (it.id(), it.alias(), it.about()));
         let kafka = broker::Defect::ALL.iter().map(|it| (it.id(), it.alias(), it.about()));
         let mut defects = Vec::new();
-        for (id, alias, about) in zookeeper.chain(kafka) {
+        for (id, alias, about) in zookeeper.chain(client).chain(kafka) {
             let kind = if id.starts_with('M') { DefectKind::Mutant } else { DefectKind::Historical };
             defects.push(Self { id, about, kind, is: None });
             defects.extend(alias.map(|alias| Self { id: alias, about, kind: DefectKind::Mutant, is: Some(id) }));

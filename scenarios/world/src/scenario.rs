@@ -13,6 +13,7 @@ pub use load::{check_scenario, load, load_with};
 pub use sections::{
     Clocks, Cluster, CoreChoice, CreateTopics, Disk, KeyValue, Keys, Liveness, Network, OneOf, Scenario, Topic, Wire,
 };
+pub(crate) use workload::connect_string;
 pub use workload::{Acks, Balance, Kind, Reset, Workload};
 
 pub use crate::nemesis::{Family, Nemesis};

@@ -17,8 +17,8 @@ use rand_chacha::ChaCha8Rng;
 use zkclient::{ZkClientConfig, ZkServer};
 
 use crate::cluster::{self, ADMINS, BROKERS, Broker};
-use crate::place::BadInput;
-use crate::scenario::text_of;
+use crate::place::{BadInput, did_you_mean};
+use crate::scenario::{self, text_of};
 use crate::server_properties::ServerProperties;
 use crate::zoo_cfg::ZooCfg;
 use crate::{Balance, CoreChoice, Image, Kind, Node, Scenario, Workload};
@@ -68,6 +68,8 @@ pub struct Topology {
     pub clients: Vec<Client>,
     /// What all servers have in common: the configuration of the first.
     pub config: ServerConfig,
+    /// The historical bugs of everybody who is a client of ZooKeeper.
+    pub client_defects: zkclient::Defects,
     /// What all brokers have in common: the configuration of the first.
     pub kafka: Arc<BrokerConfig>,
     /// The topics that are created.
@@ -152,7 +154,7 @@ impl Setup {
                 ..HostSpec::new(name, BROKERS, Image::Broker(Arc::new(image)))
             });
         }
-        for (start_at, image) in images(scenario, &topology, duration, wire, &mut rng) {
+        for (start_at, image) in images(scenario, &topology, duration, wire, &mut rng)? {
             let client = &topology.clients[hosts.len() - topology.servers.len() - topology.brokers.len()];
             let group = if client.kind == Kind::CreateTopics { ADMINS } else { CLIENTS };
             hosts.push(HostSpec {
@@ -273,7 +275,9 @@ fn topology(scenario: &Scenario, files: &Files, rng: &mut ChaCha8Rng) -> Result<
         observers.push(Server { host, name: format!("zk{sid}"), sid });
     }
     let kafka = Arc::new(cluster::config(scenario, files)?);
-    Ok(Topology { servers, observers, brokers, clients, config, kafka, topics: cluster::topics(scenario) })
+    let client_defects = scenario.cluster.defects.iter().filter_map(|id| zkclient::Defect::from_id(id)).collect();
+    let topics = cluster::topics(scenario);
+    Ok(Topology { servers, observers, brokers, clients, config, client_defects, kafka, topics })
 }
 
 pub(crate) fn host(number: usize) -> HostId {
@@ -293,9 +297,46 @@ pub(crate) fn connect_string(topology: &Topology) -> Vec<ZkServer> {
     topology.servers.iter().chain(&topology.observers).map(server).collect()
 }
 
+/// A client of the whole ensemble.
+pub(crate) fn client_config(topology: &Topology, timeout: Span) -> ZkClientConfig {
+    ZkClientConfig {
+        defects: topology.client_defects.clone(),
+        ..ZkClientConfig::new(connect_string(topology), whole_millis(timeout))
+    }
+}
+
 /// A session with a drawn timeout.
 pub(crate) fn session(topology: &Topology, timeout: SpanRange, rng: &mut ChaCha8Rng) -> ZkClientConfig {
-    ZkClientConfig::new(connect_string(topology), whole_millis(span(timeout, rng)))
+    client_config(topology, span(timeout, rng))
+}
+
+/// A session as a workload of ZooKeeper wants it.
+fn zk_session(workload: &Workload, topology: &Topology, rng: &mut ChaCha8Rng) -> Result<ZkClientConfig, BadInput> {
+    const PLACE: &str = "[[workloads]]";
+    let bad = |why| BadInput::new(PLACE, None, why);
+    let mut config = session(topology, workload.session_timeout, rng);
+    if let Some(connect) = &workload.connect {
+        let all = std::mem::take(&mut config.servers);
+        for (name, port) in scenario::connect_string(connect).map_err(bad)?.hosts {
+            let known: Vec<&str> = all.iter().map(|server| &*server.name).collect();
+            let server = all.iter().find(|server| *server.name == *name).ok_or_else(|| {
+                bad(format!("there is no server `{name}` to connect to")).hint(did_you_mean(&name, &known))
+            })?;
+            if server.address.port != machine::Port(port) {
+                let listens = server.address.port.0;
+                return Err(bad(format!("`{name}` does not listen on {port}, which `{connect}` says"))
+                    .hint(format!("its port is {listens}")));
+            }
+            config.servers.push(server.clone());
+        }
+    }
+    config.chroot = workload.chroot().map_err(bad)?;
+    config.auth = workload.auth_info().map_err(bad)?.into_iter().collect();
+    config.can_be_read_only = workload.can_be_read_only;
+    if let Some(timeout) = workload.zookeeper_request_timeout {
+        config.request_timeout = span(timeout, rng);
+    }
+    Ok(config)
 }
 
 pub(crate) fn whole_millis(span: Span) -> i32 {
@@ -309,7 +350,7 @@ fn images(
     duration: Span,
     wire: kafkawire::Wire,
     rng: &mut ChaCha8Rng,
-) -> Vec<(Option<Span>, Image)> {
+) -> Result<Vec<(Option<Span>, Image)>, BadInput> {
     let mut images = Vec::new();
     for (number, workload) in scenario.workloads.iter().enumerate() {
         for nth in 0..workload.clients {
@@ -317,7 +358,10 @@ fn images(
             let start_at = workload.start_at.map(|range| span(range, rng));
             let stop_after = duration.saturating_sub(start_at.unwrap_or(Span::ZERO));
             let image = match workload.kind.zk() {
-                Some(kind) => Image::ZkWorkload(zk_image(workload, kind, number, client, topology, stop_after, rng)),
+                Some(kind) => {
+                    let connection = zk_session(workload, topology, rng)?;
+                    Image::ZkWorkload(zk_image(workload, kind, number, client, connection, stop_after, rng))
+                }
                 None => {
                     let work = cluster::work(client, topology, wire, stop_after);
                     Image::KafkaClient(cluster::client_image(scenario, number, nth, work, topology, rng))
@@ -331,7 +375,7 @@ fn images(
         let work = cluster::work(client, topology, wire, duration);
         images.push((None, Image::KafkaClient(cluster::admin_image(scenario, work, topology))));
     }
-    images
+    Ok(images)
 }
 
 fn zk_image(
@@ -339,13 +383,13 @@ fn zk_image(
     kind: WorkloadKind,
     number: usize,
     client: u16,
-    topology: &Topology,
+    connection: ZkClientConfig,
     stop_after: Span,
     rng: &mut ChaCha8Rng,
 ) -> ZkWorkloadImage {
     ZkWorkloadImage {
         client,
-        connection: session(topology, workload.session_timeout, rng),
+        connection,
         kind,
         root: format!("/{}{number}", kind.name()).into(),
         keys: workload.keys,

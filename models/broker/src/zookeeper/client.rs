@@ -216,6 +216,8 @@ impl KafkaZk {
                 ZkEvent::Disconnected => Event::Disconnected,
                 ZkEvent::Expired => Event::Expired,
                 ZkEvent::Closed => Event::Closed,
+                ZkEvent::ConnectedReadOnly { .. } => unreachable!("a broker wants a server that can write"),
+                ZkEvent::AuthFailed => unreachable!("a broker claims no identity"),
             };
             self.push(event, cx);
         }
@@ -251,6 +253,8 @@ impl KafkaZk {
                 // The handle is closed: Java completes with SESSIONEXPIRED, on the event thread like everything.
                 Err(Rejected::Closed) => self.push(Event::Completed { slot, outcome: Outcome::SessionExpired }, cx),
                 Err(Rejected::Full) => panic!("a broker stays within the limits of its ZooKeeper client"),
+                Err(Rejected::BadPath(error)) => panic!("a broker names znodes properly: {error}"),
+                Err(Rejected::AuthFailed) => unreachable!("a broker claims no identity"),
             }
         }
     }
@@ -442,6 +446,8 @@ fn result_of(outcome: Outcome) -> Option<Result<Option<Response>, ZkError>> {
         }
         Outcome::Error { code, zxid: _ } => Some(Err(ZkError::Code(code))),
         Outcome::ConnectionLoss => None,
+        Outcome::AuthFailed => Some(Err(ZkError::Code(ErrorCode::AuthFailed))),
+        Outcome::RequestTimeout => Some(Err(ZkError::Code(ErrorCode::RequestTimeout))),
     }
 }
 

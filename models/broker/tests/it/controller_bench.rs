@@ -342,7 +342,7 @@ impl Bench {
             for broker in 1..=LEADERS {
                 let node = self.nodes.get_mut(&broker).unwrap();
                 if node.armed.remove(&handler) && node.handlers.contains(&handler) {
-                    let consumed = WatchKinds { data: true, exist: false, child: false };
+                    let consumed = WatchKinds { data: true, ..WatchKinds::default() };
                     let event = WatchedEvent { event: *event, path: path.as_str().into(), zxid: None, consumed };
                     self.with_cx(broker, |controller, cx| controller.on_watch(&event, cx));
                 }

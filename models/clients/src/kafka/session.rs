@@ -114,6 +114,8 @@ impl<P> Session<P> {
                     told.push(Told::Expired);
                 }
                 ZkEvent::Closed => told.push(Told::Closed),
+                ZkEvent::ConnectedReadOnly { .. } => unreachable!("Kafka wants servers that can write"),
+                ZkEvent::AuthFailed => unreachable!("clients of Kafka claim no identity"),
                 ZkEvent::Completed { op, outcome } => {
                     let purpose = self.open.remove(&op).expect("what completes was open");
                     told.push(Told::Answered { purpose, answer: answer_of(outcome) });
@@ -133,6 +135,8 @@ impl<P> Session<P> {
             }
             Err(Rejected::Closed) => {}
             Err(Rejected::Full) => panic!("a client of Kafka has more operations or watches than its limits allow"),
+            Err(Rejected::BadPath(error)) => panic!("a client of Kafka names znodes properly: {error}"),
+            Err(Rejected::AuthFailed) => unreachable!("clients of Kafka claim no identity"),
         }
     }
 
@@ -191,7 +195,9 @@ fn answer_of(outcome: Outcome) -> Answer {
         Outcome::Ok { response: Some(Response::GetChildren2(got)), .. } => Answer::Children(got.children),
         Outcome::Ok { .. } => Answer::Done,
         Outcome::Error { code, .. } => Answer::Refused(code),
-        Outcome::ConnectionLoss | Outcome::SessionExpired => Answer::Lost,
+        Outcome::ConnectionLoss | Outcome::SessionExpired | Outcome::AuthFailed | Outcome::RequestTimeout => {
+            Answer::Lost
+        }
     }
 }
 

@@ -41,7 +41,9 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(end) {
             connection.statistics.received += 1;
         }
-        let text = if self.config.four_letter_words.contains(&word) {
+        // A client of a read-only server looks for another one with this word.
+        let is_searched_for = word == FourLetterWord::Isro && self.config.read_only_mode;
+        let text = if is_searched_for || self.config.four_letter_words.contains(&word) {
             let size = |io: &mut Io<'_, Coordinator>, dir: &str, kind: &str| {
                 let paths = io.disk().list(&format!("{dir}/{kind}."));
                 let len = |path: &String| io.disk().open(path).map_or(0, |file| io.disk().len(file));

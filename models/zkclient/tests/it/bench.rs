@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use jute::client::{
-    ClientFrame, ClientPacket, ConnectRequest, ConnectResponse, ExistsResponse, GetChildren2Response, GetDataResponse,
-    ReplyHeader, Request, Response, ServerFrame, SetWatchesRequest, WatcherEvent,
+    ClientFrame, ClientPacket, ConnectRequest, ConnectResponse, ExistsResponse, FourLetterWord, GetChildren2Response,
+    GetDataResponse, ReplyHeader, Request, Response, ServerFrame, SetWatchesRequest, WatcherEvent,
 };
 use jute::data::Stat;
-use jute::op::{ErrorCode, EventType, KeeperState};
+use jute::op::{ErrorCode, EventType, KeeperState, WatcherType};
 use jute::{Buffer, SessionId, Xid, Zxid};
 use machine::rig::Rig;
 use machine::{
     Address, Digest, Effect, EndId, HostId, Input, InputOf, Instant, Io, Lane, Loss, Machine, Never, Port, Span,
     Vocabulary,
 };
-use zkclient::{OpId, Rejected, ZkClient, ZkClientConfig, ZkClientFact, ZkClientView, ZkEvent, ZkServer};
+use zkclient::{AuthInfo, OpId, Rejected, ZkClient, ZkClientConfig, ZkClientFact, ZkClientView, ZkEvent, ZkServer};
 
 pub(crate) const SESSION: SessionId = SessionId::new(0x0100_0000_0000_0007);
 
@@ -22,6 +22,9 @@ pub(crate) const SESSION: SessionId = SessionId::new(0x0100_0000_0000_0007);
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
     Submit(Request),
+    RemoveWatches { path: String, watcher_type: WatcherType, local: bool },
+    AddAuth(AuthInfo),
+    Update(Vec<ZkServer>),
     Close,
 }
 
@@ -34,9 +37,9 @@ impl From<Never> for Command {
 /// A client that is a machine of its own; what its parent would be told is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Alone {
-    zk: ZkClient,
-    events: Vec<ZkEvent>,
-    submitted: Vec<Result<OpId, Rejected>>,
+    pub(crate) zk: ZkClient,
+    pub(crate) events: Vec<ZkEvent>,
+    pub(crate) submitted: Vec<Result<OpId, Rejected>>,
 }
 
 impl Vocabulary for Alone {
@@ -59,6 +62,18 @@ impl Machine for Alone {
         let input = match input {
             Input::Turn { work: Command::Submit(request), .. } => {
                 self.submitted.push(io.lend(|io| self.zk.submit(request, io)));
+                return;
+            }
+            Input::Turn { work: Command::RemoveWatches { path, watcher_type, local }, .. } => {
+                self.submitted.push(io.lend(|io| self.zk.remove_watches(&path, watcher_type, local, io)));
+                return;
+            }
+            Input::Turn { work: Command::AddAuth(info), .. } => {
+                io.lend(|io| self.zk.add_auth(info, io));
+                return;
+            }
+            Input::Turn { work: Command::Update(servers), .. } => {
+                self.events.extend(io.lend(|io| self.zk.update_servers(servers, io)));
                 return;
             }
             Input::Turn { work: Command::Close, .. } => {
@@ -103,6 +118,10 @@ pub(crate) struct Bench {
     /// The end that was dialled last.
     pub(crate) end: EndId,
     pub(crate) dialled: Vec<HostId>,
+    /// The end on which another server is being asked, and all that were asked.
+    pub(crate) probe: EndId,
+    pub(crate) probed: Vec<HostId>,
+    pub(crate) words: Vec<FourLetterWord>,
     pub(crate) closed: Vec<EndId>,
     sent: Vec<ClientFrame>,
     pub(crate) facts: Vec<ZkClientFact>,
@@ -119,12 +138,29 @@ impl Bench {
         Self::with(ZkClientConfig::new((1..=servers).map(server).collect(), 6000))
     }
 
+    /// The configuration of a client of so many servers that asks for 6 s.
+    pub(crate) fn config(servers: u32) -> ZkClientConfig {
+        ZkClientConfig::new(Self::new(servers).zk_servers(), 6000)
+    }
+
+    /// A client of this configuration with an established session of 6 s.
+    pub(crate) fn connected_with(config: ZkClientConfig) -> Self {
+        let mut bench = Self::with(config);
+        bench.associate(6000);
+        bench.events();
+        bench.sent();
+        bench
+    }
+
     pub(crate) fn with(config: ZkClientConfig) -> Self {
         let mut bench = Self {
             servers: config.servers.clone(),
             rig: Rig::new(config, 1),
             end: EndId(0),
             dialled: Vec::new(),
+            probe: EndId(0),
+            probed: Vec::new(),
+            words: Vec::new(),
             closed: Vec::new(),
             sent: Vec::new(),
             facts: Vec::new(),
@@ -159,6 +195,14 @@ impl Bench {
     fn collect(&mut self) {
         for effect in self.rig.take_effects() {
             match effect {
+                Effect::Connect { end, to } if self.zk().is_read_only() => {
+                    self.probe = end;
+                    self.probed.push(to.host);
+                }
+                Effect::Send { on, message: ClientPacket::Word(word) } => {
+                    assert_eq!(on, self.probe, "only a probe asks");
+                    self.words.push(word);
+                }
                 Effect::Connect { end, to } => {
                     self.end = end;
                     self.dialled.push(to.host);
@@ -228,6 +272,18 @@ impl Bench {
         self.confirm(timeout_ms);
     }
 
+    /// Opens the connection and makes a session at a server without an ensemble.
+    pub(crate) fn associate_read_only(&mut self, session: SessionId) {
+        self.opened();
+        self.answer(ServerFrame::Connect(ConnectResponse {
+            protocol_version: 0,
+            timeout_ms: 6000,
+            session,
+            password: Buffer::new(vec![8; 16]),
+            read_only: Some(true),
+        }));
+    }
+
     pub(crate) fn confirm(&mut self, timeout_ms: i32) {
         let response = if timeout_ms > 0 {
             ConnectResponse {
@@ -246,6 +302,15 @@ impl Bench {
     pub(crate) fn submit(&mut self, request: Request) -> Result<OpId, Rejected> {
         self.feed(Input::Turn { lane: Lane(0), work: Command::Submit(request) });
         *self.rig.machine().submitted.last().expect("it was submitted")
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.feed(Input::Turn { lane: Lane(0), work: command });
+    }
+
+    pub(crate) fn remove_watches(&mut self, path: &str, watcher_type: WatcherType, local: bool) -> OpId {
+        self.command(Command::RemoveWatches { path: path.to_owned(), watcher_type, local });
+        self.rig.machine().submitted.last().expect("it was submitted").expect("it was taken")
     }
 
     pub(crate) fn close(&mut self) {

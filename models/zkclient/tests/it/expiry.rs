@@ -1,7 +1,7 @@
 //! The end of a session, told by a server or found out.
 
 use machine::Span;
-use zkclient::{ExpiredBy, Outcome, Rejected, ZkClientFact, ZkEvent};
+use zkclient::{Defect, ExpiredBy, Outcome, Rejected, ZkClientFact, ZkEvent};
 
 use crate::bench::{Bench, SESSION, get_data};
 
@@ -66,4 +66,22 @@ fn process_that_was_stopped_beyond_its_session_does_not_try_to_go_on() {
     let mut bench = Bench::connected(3);
     bench.stall(Span::millis(8000));
     assert_eq!(bench.events(), [ZkEvent::Expired]);
+}
+
+#[test]
+fn old_client_tries_for_ever_what_ended_long_ago() {
+    let mut config = Bench::config(1);
+    config.defects = [Defect::NoClientExpiry].into_iter().collect();
+    let mut bench = Bench::connected_with(config);
+    let heard = bench.now();
+    bench.advance(Span::millis(4000));
+    for _ in 0..20 {
+        bench.until_dialled();
+        bench.refused();
+    }
+    assert!(bench.now() > heard + Span::millis(20_000));
+    assert_eq!(bench.events(), [ZkEvent::Disconnected]);
+    bench.until_dialled();
+    bench.associate(0);
+    assert_eq!(bench.events(), [ZkEvent::Expired], "a server tells it at last");
 }

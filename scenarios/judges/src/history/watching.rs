@@ -8,6 +8,7 @@ use jute::op::EventType;
 use jute::{SessionId, Zxid};
 
 use super::{Operation, OperationEnd, OperationKind, OperationOutcome};
+use crate::conversation::WatchOf;
 use crate::history::Anomaly;
 use crate::moment::Story;
 use crate::oracle::Oracle;
@@ -109,6 +110,20 @@ impl Watching {
         None
     }
 
+    fn removed(&mut self, session: SessionId, path: &Arc<str>, maps: &[WatchMap]) {
+        if let Some(armed) = self.armed.get_mut(&session) {
+            for &map in maps {
+                armed.remove(&(Arc::clone(path), map));
+            }
+        }
+    }
+
+    fn replaced(&mut self, before: SessionId, after: SessionId) {
+        if let Some(armed) = self.armed.remove(&before) {
+            self.armed.insert(after, armed);
+        }
+    }
+
     fn forget(&mut self, session: SessionId) {
         self.armed.remove(&session);
     }
@@ -179,6 +194,22 @@ impl Oracle {
             let story = Story::new(Rule::NoSpuriousWatch, headline).kind("wrong-event");
             self.broken(Rule::NoSpuriousWatch, story.detected(moment, "the event arrives"), findings);
         }
+    }
+
+    /// A client waits for nothing more there: only it can say so, since it removes watches with or without a server.
+    pub fn watch_removed(&mut self, session: SessionId, path: &Arc<str>, maps: &[WatchMap]) {
+        Arc::make_mut(&mut self.history).watching.removed(session, path, maps);
+        let is_gone = |of| match of {
+            WatchOf::Data => maps.contains(&WatchMap::Data),
+            WatchOf::Exist => maps.contains(&WatchMap::Exist),
+            WatchOf::Child => maps.contains(&WatchMap::Child),
+        };
+        Arc::make_mut(&mut self.conversations).disarm(session, path, is_gone);
+    }
+
+    /// A client that had the session of a server without an ensemble has one that all know: its watches are set again there.
+    pub(crate) fn session_replaced(&mut self, before: SessionId, after: SessionId) {
+        Arc::make_mut(&mut self.history).watching.replaced(before, after);
     }
 
     /// A client's session is over, as it says.

@@ -231,7 +231,10 @@ impl KafkaJudges {
     fn session_stated(&mut self, host: HostId, fact: &ZkClientFact) {
         match fact {
             ZkClientFact::SessionConnected { session, .. } => self.oracle.session_connected(host, *session),
-            ZkClientFact::SessionMoved { .. }
+            ZkClientFact::ReadOnlyConnected { .. }
+            | ZkClientFact::SessionMoved { .. }
+            | ZkClientFact::AuthFailed { .. }
+            | ZkClientFact::WatchRemoved { .. }
             | ZkClientFact::SessionDisconnected { .. }
             | ZkClientFact::SessionExpired { .. }
             | ZkClientFact::SessionClosed { .. }

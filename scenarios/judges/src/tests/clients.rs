@@ -387,3 +387,83 @@ fn c34_fires_when_a_watch_is_told_what_it_did_not_wait_for() {
     assert_eq!(told(WatchMap::Data, EventType::NodeDeleted), Vec::<&str>::new());
     assert_eq!(told(WatchMap::Exist, EventType::NodeCreated), Vec::<&str>::new());
 }
+
+/// A client with a session of 4 s hears nothing more, and dials so many ms after it last did.
+fn dials(after_ms: &[u64], between: impl Fn(&mut Stage)) -> Vec<&'static str> {
+    let mut stage = Stage::led();
+    stage.connect(0, END, SESSION);
+    let mut passed = 0;
+    for ms in after_ms {
+        stage.wait_ms(ms - passed - 1);
+        passed = *ms;
+        let moment = stage.moment(3);
+        let mut findings = std::mem::take(&mut stage.findings);
+        stage.oracle.client_dialled(moment, 0, &mut findings);
+        stage.findings = findings;
+        between(&mut stage);
+    }
+    stage.fired()
+}
+
+#[test]
+fn c50_fires_when_a_client_goes_on_after_its_session_must_have_ended() {
+    assert_eq!(dials(&[3000, 7000, 7300], |_| {}), [""; 0], "a slow clock may say that it is not time yet");
+    assert_eq!(dials(&[3000, 7400], |_| {}), [""; 0], "it looks at its clock when it has dialled");
+    assert_eq!(dials(&[3000, 7400, 9000], |_| {}), ["C50"]);
+    assert_eq!(dials(&[7400, 9000], |stage| stage.oracle.client_gave_up(0)), [""; 0]);
+}
+
+#[test]
+fn c32_does_not_wait_for_watches_that_were_removed() {
+    for (removed, fired) in [(false, vec!["C31"]), (true, vec![])] {
+        let mut stage = Stage::led();
+        stage.connect(0, END, SESSION);
+        stage.ask(0, END, 1, get(true));
+        stage.reply(0, END, 1, zxid(1, 2), data());
+        if removed {
+            stage.oracle.watch_removed(SESSION, &Arc::from("/a"), &[WatchMap::Data]);
+        }
+        stage.commit(&set_data(zxid(1, 3), SESSION, 5, "/a", 1));
+        stage.ask(0, END, 2, get(false));
+        stage.reply(0, END, 2, zxid(1, 3), data());
+        assert_eq!(stage.fired(), fired);
+    }
+}
+
+#[test]
+fn c33_follows_watches_from_the_session_of_a_server_without_an_ensemble_to_the_next() {
+    // It asked under the one session, and was answered under the other.
+    for (asked_in, is_told, fired) in [(OTHER, true, vec![]), (SESSION, true, vec![]), (SESSION, false, vec!["GAP"])] {
+        let mut stage = Stage::led();
+        let path: Arc<str> = Arc::from("/a");
+        stage.connect(0, END, OTHER);
+        let moment = stage.moment(3);
+        stage.oracle.watch_set(moment, OTHER, &path, WatchMap::Data, zxid(1, 2));
+        stage.connect(0, EndId(2), SESSION);
+        let operation = Operation {
+            number: 1,
+            kind: OperationKind::Read,
+            path: Arc::clone(&path),
+            session: asked_in,
+            demanded: None,
+            value: None,
+        };
+        stage.oracle.invoked(moment, operation);
+        if is_told {
+            stage.oracle.watch_delivered(moment, SESSION, &path, &[WatchMap::Data], Some(zxid(1, 3)));
+        }
+        let end = OperationEnd {
+            number: 1,
+            path,
+            outcome: OperationOutcome::Ok,
+            czxid: Some(zxid(1, 2)),
+            mzxid: Some(zxid(1, 3)),
+            pzxid: None,
+            version: None,
+            value: None,
+        };
+        stage.oracle.ended_operation(moment, end);
+        finish(&mut stage);
+        assert_eq!(stage.fired(), fired);
+    }
+}

@@ -112,6 +112,18 @@ fn v03_names_the_session_that_outlives_its_client_or_is_gone() {
 }
 
 #[test]
+fn v03_leaves_alone_a_session_that_one_server_alone_may_know() {
+    for (local_sessions, waits) in [(false, true), (true, false)] {
+        let mut stage = settled();
+        std::sync::Arc::make_mut(&mut stage.oracle.roster).ensemble.local_sessions = local_sessions;
+        stage.connect(0, EndId(9), SessionId::new(0xd));
+        stage.commit(&entry_of(zxid(1, 4), SESSION, 0, Txn::CloseSession(Some(CloseSessionTxn { paths: Vec::new() }))));
+        let what = unsettled(&mut stage);
+        assert_eq!(what.is_some_and(|what| what.contains("session 0xd of c1 is gone")), waits);
+    }
+}
+
+#[test]
 fn every_role_is_known_and_resolves_when_somebody_has_it() {
     let mut stage = settled();
     let resolved: Vec<&str> =

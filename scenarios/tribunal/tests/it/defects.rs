@@ -190,6 +190,11 @@ fn bugs_of_the_pipeline_and_of_watches_are_found_and_their_twins_hold() {
 }
 
 #[test]
+fn a_client_that_never_gives_up_is_caught() {
+    assert_eq!(scores("ZOOKEEPER-4508"), "C50");
+}
+
+#[test]
 fn a_follower_that_joins_too_early_is_caught() {
     scores("KAFKA-7128");
 }

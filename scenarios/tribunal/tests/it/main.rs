@@ -21,4 +21,6 @@ mod reports;
 #[cfg(test)]
 mod repros;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod shrinking;

@@ -2,7 +2,7 @@
 
 use super::overrides;
 use super::sections::{Keys, Scenario};
-use super::workload::Kind;
+use super::workload::{Kind, Workload};
 use crate::defect::Defect;
 use crate::place::{BadInput, line_of, nearest};
 use crate::server_properties::ServerProperties;
@@ -94,6 +94,7 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
                 "a workload needs at least one client, one process, one operation per second and one key",
             ));
         }
+        check_connection(file, text, workload)?;
         let fetch_wait = workload.fetch_wait().most();
         if fetch_wait >= workload.request_timeout.least() {
             let limit = workload.request_timeout.least();
@@ -120,6 +121,27 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
         bad.line = None;
         bad
     })
+}
+
+/// What a workload says about its sessions.
+fn check_connection(file: &str, text: &str, workload: &Workload) -> Result<(), BadInput> {
+    let line = |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).map(|at| at + 1);
+    if let Some(key) = workload.zookeeper_key().filter(|_| workload.is_of_kafka()) {
+        let kind = workload.kind.name();
+        return Err(BadInput::new(
+            file,
+            line(key),
+            format!("`{key}` is for workloads of ZooKeeper, and `{kind}` is of Kafka"),
+        ));
+    }
+    if let Err(why) = workload.chroot() {
+        let key = if why.starts_with("the connect") { "connect" } else { "chroot" };
+        return Err(BadInput::new(file, line(key), why).hint("a connect string is `zk1:2181,zk2/app`, a chroot `/app`"));
+    }
+    if let Err(why) = workload.auth_info() {
+        return Err(BadInput::new(file, line("auth"), why).hint("a server here knows the digest scheme"));
+    }
+    Ok(())
 }
 
 /// What of Kafka must fit together: brokers, topics, and who uses them.
@@ -171,4 +193,44 @@ fn check_kafka(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInp
 /// Inline keys as the text of a configuration file, so that they are checked by the same code.
 pub(crate) fn text_of(keys: &Keys) -> String {
     keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::load;
+
+    fn complaint(workload: &str) -> String {
+        let text =
+            format!("about = \"a test\"\nduration = \"5s\"\n[cluster]\ncoordinators = 3\n[[workloads]]\n{workload}");
+        load("mine.toml", &text).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn sessions_that_cannot_be_are_named_with_their_line_and_a_hint() {
+        for (workload, why) in [
+            (
+                "kind = \"multi\"\nchroot = \"app\"",
+                "mine.toml:7: the chroot `app` is no path: the path does not start with /",
+            ),
+            (
+                "kind = \"multi\"\nconnect = \"zk1:x\"",
+                "mine.toml:7: the connect string `zk1:x` cannot be read: `x` of `zk1:x` is not a port",
+            ),
+            (
+                "kind = \"multi\"\nchroot = \"/a\"\nconnect = \"zk1/b\"",
+                "mine.toml:7: `connect` and `chroot` both say where",
+            ),
+            (
+                "kind = \"multi\"\nauth = \"kerberos:me\"",
+                "mine.toml:7: the identity `kerberos:me` is not of the form digest:USER:PASSWORD",
+            ),
+            (
+                "kind = \"produce\"\nchroot = \"/a\"",
+                "`chroot` is for workloads of ZooKeeper, and `produce` is of Kafka",
+            ),
+        ] {
+            let complaint = complaint(workload);
+            assert!(complaint.contains(why), "{complaint}");
+        }
+    }
 }

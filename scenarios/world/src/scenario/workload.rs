@@ -4,6 +4,7 @@ use clients::WorkloadKind;
 use engine::SpanRange;
 use machine::Span;
 use serde::{Deserialize, Serialize};
+use zkclient::{AuthInfo, Chroot, ConnectString};
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,6 +129,22 @@ pub struct Workload {
     /// The session timeout they ask ZooKeeper for.
     #[serde(default = "session_timeout")]
     pub session_timeout: SpanRange,
+    /// Which servers a client of ZooKeeper knows, and perhaps below which znode it lives: `zk1:2181,zk2/app`. All of them, and
+    /// the root, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<String>,
+    /// Below which znode a client of ZooKeeper lives; it makes that znode if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chroot: Option<String>,
+    /// Whether a server without an ensemble will do for a client of ZooKeeper (`readonlymode.enabled` there).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_be_read_only: bool,
+    /// An identity that a client of ZooKeeper claims, such as `digest:user:password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<String>,
+    /// `zookeeper.request.timeout`; for ever if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zookeeper_request_timeout: Option<SpanRange>,
     /// How many keys they share: few make contention. Of records: how many different keys; 0 for records without a key.
     #[serde(default = "four")]
     pub keys: u32,
@@ -208,6 +225,48 @@ impl Workload {
         self.kind.zk().is_none()
     }
 
+    /// The first key that is there and says something about clients of ZooKeeper only.
+    #[must_use]
+    pub fn zookeeper_key(&self) -> Option<&'static str> {
+        [
+            ("connect", self.connect.is_some()),
+            ("chroot", self.chroot.is_some()),
+            ("can_be_read_only", self.can_be_read_only),
+            ("auth", self.auth.is_some()),
+            ("zookeeper_request_timeout", self.zookeeper_request_timeout.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(key, is_there)| is_there.then_some(key))
+    }
+
+    /// Where in the tree its clients of ZooKeeper live.
+    ///
+    /// # Errors
+    /// If `connect` or `chroot` cannot be read, or both say it.
+    pub fn chroot(&self) -> Result<Chroot, String> {
+        let connect = self.connect.as_deref().map(connect_string).transpose()?;
+        let connect = connect.map_or(Chroot::NONE, |connect| connect.chroot);
+        let Some(chroot) = &self.chroot else { return Ok(connect) };
+        if connect != Chroot::NONE {
+            return Err("`connect` and `chroot` both say where its clients live".to_owned());
+        }
+        Chroot::new(chroot).map_err(|error| format!("the chroot `{chroot}` is no path: {error}"))
+    }
+
+    /// The identity its clients of ZooKeeper claim.
+    ///
+    /// # Errors
+    /// If it is not one that a server would believe.
+    pub fn auth_info(&self) -> Result<Option<AuthInfo>, String> {
+        let Some(auth) = &self.auth else { return Ok(None) };
+        match auth.split_once(':') {
+            Some((scheme @ "digest", proof)) if proof.contains(':') => {
+                Ok(Some(AuthInfo { scheme: scheme.into(), auth: jute::Buffer::new(proof.as_bytes().to_vec()) }))
+            }
+            _ => Err(format!("the identity `{auth}` is not of the form digest:USER:PASSWORD")),
+        }
+    }
+
     /// How long a fetch of its consumers waits for records; zero of who fetches nothing.
     #[must_use]
     pub fn fetch_wait(&self) -> SpanRange {
@@ -227,6 +286,11 @@ impl Workload {
         };
         self.fetch_wait.unwrap_or(SpanRange::exactly(default))
     }
+}
+
+/// Reads a connect string.
+pub(crate) fn connect_string(text: &str) -> Result<ConnectString, String> {
+    text.parse().map_err(|error| format!("the connect string `{text}` cannot be read: {error}"))
 }
 
 fn one() -> u32 {

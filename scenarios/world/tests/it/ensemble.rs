@@ -149,3 +149,42 @@ fn observers_serve_beside_the_voters() {
     let observing = roles.iter().filter(|fields| fields.iter().any(|(_, value)| value == "observing")).count();
     assert_eq!(observing, observers.len(), "{roles:?}");
 }
+
+fn with_workload(keys: &str) -> Scenario {
+    let text = format!(
+        "about = \"a test\"\nduration = \"5s\"\n[cluster]\ncoordinators = 3\n[[workloads]]\nkind = \"multi\"\n{keys}"
+    );
+    load("test.toml", &text).unwrap()
+}
+
+#[test]
+fn a_connect_string_names_servers_of_the_world() {
+    for (connect, why) in
+        [("zk1,zk9", "there is no server `zk9` to connect to"), ("zk1:2222", "`zk1` does not listen on 2222")]
+    {
+        let error = Setup::draw(&with_workload(&format!("connect = \"{connect}\"")), &Files::default(), 1).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_client_is_told_what_its_workload_says_about_sessions() {
+    let keys = "connect = \"zk3:2181,zk1/app\"\nauth = \"digest:u:p\"\ncan_be_read_only = true\n\
+                zookeeper_request_timeout = \"2s\"";
+    let setup = Setup::draw(&with_workload(keys), &Files::default(), 1).unwrap();
+    let images = setup.hosts.iter().filter_map(|host| match &host.image {
+        world::Image::ZkWorkload(image) => Some(&image.connection),
+        world::Image::Coordinator(_) | world::Image::Broker(_) | world::Image::KafkaClient(_) => None,
+    });
+    let images: Vec<_> = images.collect();
+    assert_eq!(images.len(), 2);
+    for connection in images {
+        let names: Vec<&str> = connection.servers.iter().map(|server| &*server.name).collect();
+        assert_eq!(names, ["zk3", "zk1"]);
+        assert_eq!(connection.chroot.path().map(|path| &**path), Some("/app"));
+        assert_eq!(&*connection.auth[0].scheme, "digest");
+        assert_eq!(connection.auth[0].auth.as_slice(), b"u:p");
+        assert!(connection.can_be_read_only);
+        assert_eq!(connection.request_timeout, Span::secs(2));
+    }
+}

@@ -27,9 +27,6 @@ const LOST_TOPIC: &str = "ZooKeeper lost a topic with its power: nobody creates 
 /// Why a client that gets nothing done is not waited for.
 const LOST_CLIENT: &str = "every broker that a client was told of is broken for good: it does not go back to bootstrap.servers before 3.8 (known hole KIP-899)";
 
-/// Why a client need not have tried anything new.
-const BEGAN_AGAIN: &str = "a client that started again has all its work before it, and tries something new behind that";
-
 /// Why nobody is elected controller.
 const UNWATCHED: &str = "/controller was deleted before any broker had set its watch on it again, which the claim had fired: nobody stands for election until a broker starts or loses its session (known hole, kafka-broker.md §3.3)";
 
@@ -435,10 +432,6 @@ impl KafkaOracle {
             }
             if let Some(moment) = shadow.gave_up.filter(|_| client.probes && !shadow.probed) {
                 self.relax_hole(Rule::ClientsComplete, GAVE_UP, moment);
-                continue;
-            }
-            if client.probes && !shadow.probed && shadow.has_begun_again() {
-                self.tally.relax(Rule::ClientsComplete, BEGAN_AGAIN);
                 continue;
             }
             if client.probes && !shadow.probed {

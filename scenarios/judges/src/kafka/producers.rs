@@ -25,21 +25,12 @@ pub(crate) struct Position {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct ClientShadow {
     pub(crate) probed: bool,
-    /// It has started so often.
-    lives: u32,
     pub(crate) topics_ready: bool,
     /// It gave up to rebalance and waits for something to change.
     pub(crate) gave_up: Option<Moment>,
     pub(crate) positions: BTreeMap<PartitionAt, Position>,
     /// The brokers of the last metadata that it was answered.
     pub(crate) knows: Brokers,
-}
-
-impl ClientShadow {
-    /// Its work began anew, and with it the time until its probe: that lies behind the end of the run.
-    pub(crate) const fn has_begun_again(&self) -> bool {
-        self.lives > 1
-    }
 }
 
 /// What all clients do.
@@ -71,8 +62,8 @@ impl KafkaOracle {
 
     /// A client's process started.
     pub fn client_started(&mut self, client: usize) {
-        let &ClientShadow { probed, lives, .. } = &self.work.clients[client];
-        self.work_mut().clients[client] = ClientShadow { probed, lives: lives + 1, ..ClientShadow::default() };
+        let probed = self.work.clients[client].probed;
+        self.work_mut().clients[client] = ClientShadow { probed, ..ClientShadow::default() };
     }
 
     /// A client's process is over: nobody waits for what it had under way.
@@ -80,8 +71,8 @@ impl KafkaOracle {
         let number = u64::from(self.seating.cluster.clients[client].number);
         let own = number << 48..(number + 1) << 48;
         let positions = std::mem::take(&mut self.work_mut().clients[client].positions);
-        let &ClientShadow { probed, lives, .. } = &self.work.clients[client];
-        self.work_mut().clients[client] = ClientShadow { probed, lives, ..ClientShadow::default() };
+        let probed = self.work.clients[client].probed;
+        self.work_mut().clients[client] = ClientShadow { probed, ..ClientShadow::default() };
         if self.work.under_way.range(own.clone()).next().is_some() {
             self.work_mut().under_way.retain(|record, _| !own.contains(record));
         }

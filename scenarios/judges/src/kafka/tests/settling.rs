@@ -283,12 +283,6 @@ fn v08_wants_probes_to_succeed() {
     let mut stage = Stage::with(|cluster| cluster.clients[0].probes = true).with_orders();
     stage.high_watermark(0, true, 0, 0);
     assert_waits(unsettled(&mut stage), "V08 clients-complete: nothing new of c1 has succeeded");
-    // Found by swarm-cluster, seed 6138: with its next life the time until its probe begins anew.
-    let mut again = Stage { oracle: stage.oracle.clone(), disks: stage.disks.clone(), ..Stage::new() };
-    again.oracle.client_ended(0);
-    assert_waits(unsettled(&mut again), "V08 clients-complete: nothing new of c1 has succeeded");
-    again.oracle.client_started(0);
-    assert_eq!((unsettled(&mut again), again.relaxed("V08")), (None, 1));
     stage.oracle.probed(0);
     assert_eq!(unsettled(&mut stage), None);
 }

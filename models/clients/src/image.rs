@@ -24,6 +24,8 @@ pub enum WorkloadKind {
     Watches,
     /// The lock recipe, and a resource that is written under it with the fencing token.
     Lock,
+    /// An operator who adds, removes, promotes and demotes servers.
+    Reconfigure,
 }
 
 impl WorkloadKind {
@@ -36,6 +38,7 @@ impl WorkloadKind {
         Self::Multi,
         Self::Watches,
         Self::Lock,
+        Self::Reconfigure,
     ];
 
     /// The name in scenario files and reports.
@@ -49,6 +52,7 @@ impl WorkloadKind {
             Self::Multi => "multi",
             Self::Watches => "watches",
             Self::Lock => "lock",
+            Self::Reconfigure => "reconfigure",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jute::client::{
-    CreateRequest, DeleteRequest, ExistsRequest, GetChildrenRequest, GetDataRequest, MultiOp, MultiRequest, Request,
-    SetDataRequest,
+    CreateRequest, DeleteRequest, ExistsRequest, GetChildrenRequest, GetDataRequest, MultiOp, MultiRequest,
+    ReconfigRequest, Request, SetDataRequest,
 };
 use jute::data::Acl;
 use jute::op::CreateMode;
@@ -25,6 +25,22 @@ impl Watch {
         matches!(self, Self::Yes)
     }
 }
+
+/// How another configuration of the ensemble is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Reconfiguration {
+    /// This server joins, or is something else from now on.
+    Joining(String),
+    /// The server with this number leaves.
+    Leaving(String),
+    /// These are the servers.
+    To(String),
+}
+
+/// Where the configuration of the ensemble is shown.
+const CONFIG: &str = "/zookeeper/config";
+/// `curConfigId` of a request that takes any.
+const ANY_CONFIG: i64 = -1;
 
 /// An operation that is to be started.
 #[derive(Clone, Debug)]
@@ -95,6 +111,23 @@ impl Invocation {
     pub(crate) fn multi(path: &Arc<str>, ops: Vec<MultiOp>, writes: Stored) -> Self {
         let request = Request::Multi(MultiRequest { ops });
         Self { writes: Some(writes), ..Self::new(OpKind::Multi, path, request) }
+    }
+
+    /// `getConfig`.
+    pub(crate) fn get_config() -> Self {
+        Self { kind: OpKind::GetConfig, ..Self::get_data(&Arc::from(CONFIG), Watch::No) }
+    }
+
+    /// `reconfig`, of the configuration with this version, or of any.
+    pub(crate) fn reconfig(asked: Reconfiguration, version: Option<i64>) -> Self {
+        let (joining, leaving, new_members) = match asked {
+            Reconfiguration::Joining(line) => (Some(line), None, None),
+            Reconfiguration::Leaving(sid) => (None, Some(sid), None),
+            Reconfiguration::To(lines) => (None, None, Some(lines)),
+        };
+        let config_id = version.unwrap_or(ANY_CONFIG);
+        let request = ReconfigRequest { joining, leaving, new_members, config_id };
+        Self::new(OpKind::Reconfig, &Arc::from(CONFIG), Request::Reconfig(request))
     }
 
     fn new(kind: OpKind, path: &Arc<str>, request: Request) -> Self {

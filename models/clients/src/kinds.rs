@@ -7,6 +7,7 @@ mod compare_and_set;
 mod ephemerals;
 mod lock;
 mod multi;
+mod reconfigure;
 mod sequentials;
 mod unique_creates;
 mod watches;
@@ -20,6 +21,7 @@ use self::compare_and_set::CompareAndSet;
 use self::ephemerals::Ephemerals;
 use self::lock::Lock;
 use self::multi::CounterPairs;
+use self::reconfigure::Reconfigure;
 use self::sequentials::Sequentials;
 use self::unique_creates::UniqueCreates;
 use self::watches::WatchedKeys;
@@ -48,6 +50,7 @@ pub(crate) enum Kind {
     Multi(CounterPairs),
     Watches(WatchedKeys),
     Lock(Lock),
+    Reconfigure(Reconfigure),
 }
 
 impl Kind {
@@ -60,6 +63,7 @@ impl Kind {
             WorkloadKind::Multi => Self::Multi(CounterPairs::new(image)),
             WorkloadKind::Watches => Self::Watches(WatchedKeys::new(image)),
             WorkloadKind::Lock => Self::Lock(Lock::new(image)),
+            WorkloadKind::Reconfigure => Self::Reconfigure(Reconfigure::new(image)),
         }
     }
 
@@ -73,6 +77,7 @@ impl Kind {
             Self::Multi(kind) => with_keys(&kind.dir, kind.paths()),
             Self::Watches(kind) => with_keys(&kind.dir, kind.keys.iter()),
             Self::Lock(kind) => with_keys(&kind.dir, [&kind.resource]),
+            Self::Reconfigure(kind) => parents(&kind.dir),
         }
     }
 
@@ -86,6 +91,7 @@ impl Kind {
             Self::Multi(kind) => kind.on_tick(recorder, io),
             Self::Watches(kind) => kind.on_tick(recorder, io),
             Self::Lock(kind) => kind.on_tick(recorder, io),
+            Self::Reconfigure(kind) => kind.on_tick(recorder, io),
         }
     }
 
@@ -99,6 +105,7 @@ impl Kind {
             Self::Multi(kind) => kind.on_done(&done, recorder, io),
             Self::Watches(kind) => kind.on_done(&done, recorder, io),
             Self::Lock(kind) => kind.on_done(done, recorder, io),
+            Self::Reconfigure(kind) => kind.on_done(&done, recorder, io),
         }
     }
 
@@ -108,7 +115,11 @@ impl Kind {
             Self::Ephemerals(kind) => kind.on_watch(event, recorder, io),
             Self::Watches(kind) => kind.on_watch(event, recorder, io),
             Self::Lock(kind) => kind.on_watch(event, recorder, io),
-            Self::UniqueCreates(_) | Self::CompareAndSet(_) | Self::Sequentials(_) | Self::Multi(_) => {
+            Self::UniqueCreates(_)
+            | Self::CompareAndSet(_)
+            | Self::Sequentials(_)
+            | Self::Multi(_)
+            | Self::Reconfigure(_) => {
                 panic!("a workload that sets no watches was told of {event:?}")
             }
         }
@@ -120,7 +131,11 @@ impl Kind {
             Self::Ephemerals(kind) => kind.on_expired(),
             Self::Sequentials(kind) => kind.on_expired(),
             Self::Lock(kind) => kind.on_expired(recorder, io),
-            Self::UniqueCreates(_) | Self::CompareAndSet(_) | Self::Multi(_) | Self::Watches(_) => {}
+            Self::UniqueCreates(_)
+            | Self::CompareAndSet(_)
+            | Self::Multi(_)
+            | Self::Watches(_)
+            | Self::Reconfigure(_) => {}
         }
     }
 
@@ -130,7 +145,11 @@ impl Kind {
             Self::Lock(kind) => kind.on_stop(recorder, io),
             Self::Ephemerals(kind) => kind.on_stop(),
             Self::Watches(kind) => kind.on_stop(),
-            Self::UniqueCreates(_) | Self::CompareAndSet(_) | Self::Sequentials(_) | Self::Multi(_) => {}
+            Self::UniqueCreates(_)
+            | Self::CompareAndSet(_)
+            | Self::Sequentials(_)
+            | Self::Multi(_)
+            | Self::Reconfigure(_) => {}
         }
     }
 
@@ -143,7 +162,8 @@ impl Kind {
             | Self::Ephemerals(_)
             | Self::Sequentials(_)
             | Self::Multi(_)
-            | Self::Watches(_) => None,
+            | Self::Watches(_)
+            | Self::Reconfigure(_) => None,
         }
     }
 
@@ -155,7 +175,8 @@ impl Kind {
             | Self::Ephemerals(_)
             | Self::Sequentials(_)
             | Self::Multi(_)
-            | Self::Watches(_) => {}
+            | Self::Watches(_)
+            | Self::Reconfigure(_) => {}
         }
     }
 
@@ -164,7 +185,12 @@ impl Kind {
         match self {
             Self::UniqueCreates(kind) => kind.check_invariants(),
             Self::Sequentials(kind) => kind.check_invariants(),
-            Self::CompareAndSet(_) | Self::Ephemerals(_) | Self::Multi(_) | Self::Watches(_) | Self::Lock(_) => {}
+            Self::CompareAndSet(_)
+            | Self::Ephemerals(_)
+            | Self::Multi(_)
+            | Self::Watches(_)
+            | Self::Lock(_)
+            | Self::Reconfigure(_) => {}
         }
     }
 }

@@ -36,6 +36,10 @@ pub enum OpKind {
     GetChildren,
     /// Several changes in one.
     Multi,
+    /// Reads the configuration of the ensemble.
+    GetConfig,
+    /// Asks for another one.
+    Reconfig,
 }
 
 impl OpKind {
@@ -54,6 +58,8 @@ impl OpKind {
             Self::SetData => "set-data",
             Self::GetChildren => "get-children",
             Self::Multi => "multi",
+            Self::GetConfig => "get-config",
+            Self::Reconfig => "reconfig",
         }
     }
 
@@ -67,8 +73,9 @@ impl OpKind {
             | Self::CreateEphemeralSequential
             | Self::Delete
             | Self::SetData
-            | Self::Multi => true,
-            Self::Exists | Self::GetData | Self::SyncGetData | Self::GetChildren => false,
+            | Self::Multi
+            | Self::Reconfig => true,
+            Self::Exists | Self::GetData | Self::SyncGetData | Self::GetChildren | Self::GetConfig => false,
         }
     }
 }
@@ -200,6 +207,8 @@ pub(crate) struct Found {
     pub(crate) created: Option<Arc<str>>,
     pub(crate) children: Vec<String>,
     pub(crate) parts: Vec<OpResult>,
+    /// A configuration of the ensemble.
+    pub(crate) config: Option<String>,
 }
 
 impl Found {
@@ -234,6 +243,11 @@ impl Found {
                 Self { stat: Some(found.stat), children: found.children, ..Self::default() }
             }
             (OpKind::Multi, Some(Response::Multi(answer))) => Self { parts: answer.results, ..Self::default() },
+            (OpKind::GetConfig, Some(Response::GetData(found)))
+            | (OpKind::Reconfig, Some(Response::Reconfig(found))) => {
+                let text = String::from_utf8(found.data.as_slice().to_vec()).expect("a configuration is text");
+                Self { stat: Some(found.stat), config: Some(text), ..Self::default() }
+            }
             (
                 OpKind::Create
                 | OpKind::CreateEphemeral
@@ -245,7 +259,9 @@ impl Found {
                 | OpKind::SyncGetData
                 | OpKind::SetData
                 | OpKind::GetChildren
-                | OpKind::Multi,
+                | OpKind::Multi
+                | OpKind::GetConfig
+                | OpKind::Reconfig,
                 response,
             ) => panic!("{} of {} was answered with {response:?}", open.kind.name(), open.path),
         }

@@ -190,7 +190,9 @@ impl Recorder {
             | OpKind::GetData
             | OpKind::SetData
             | OpKind::GetChildren
-            | OpKind::Multi => None,
+            | OpKind::Multi
+            | OpKind::GetConfig
+            | OpKind::Reconfig => None,
         };
         let op = io.lend(|io| self.zk.submit(request, io))?;
         if let Some(sync) = sync {

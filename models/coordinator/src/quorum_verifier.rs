@@ -340,6 +340,13 @@ impl Quorums {
         &self.current
     }
 
+    /// The newer of them has come into force: it alone counts from now on.
+    pub(crate) fn come_into_force(&mut self, version: Zxid) {
+        if let Some(next) = self.next.take_if(|next| next.version() == version) {
+            self.current = next;
+        }
+    }
+
     /// The newer of them.
     #[must_use]
     pub fn newest(&self) -> &Arc<QuorumVerifier> {

@@ -530,10 +530,10 @@ impl Oracle {
         self.check_read(moment, client, (zxid, header.err), &ask, response, findings);
         match response {
             Some(Response::Reconfig(shown)) => {
-                self.config_shown(moment, client, session, shown.data.as_slice(), findings);
+                self.config_shown(moment, client, (session, zxid), shown.data.as_slice(), findings);
             }
             Some(Response::GetData(shown)) if ask.ops.first().is_some_and(|op| op.path == CONFIG) => {
-                self.config_shown(moment, client, session, shown.data.as_slice(), findings);
+                self.config_shown(moment, client, (session, zxid), shown.data.as_slice(), findings);
             }
             _ => {}
         }

@@ -101,8 +101,8 @@ impl ZkJudges {
             ServerFact::RefusedToStart { why } => oracle.refused_to_start(moment, member, why),
             // The role that follows says it, or a packet or the disk did.
             ServerFact::LeaderSteppedDown { .. }
-            | ServerFact::LearnerDropped { .. }
             | ServerFact::LearnerLeft { .. }
+            | ServerFact::LearnerDropped { .. }
             | ServerFact::LeaderElected { .. }
             | ServerFact::EpochAccepted { .. }
             | ServerFact::EpochCurrent { .. }
@@ -223,7 +223,7 @@ impl ZkJudges {
                 self.oracle.quorum_sent(moment, member, to, packet, findings);
             }
             (Place::Member(member), Packet::ZkElection(ElectionMessage::Notification(notification))) => {
-                self.oracle.voted(moment, member, notification, findings);
+                self.oracle.voted(moment, member, to, notification, findings);
             }
             (Place::Member(member), Packet::ZkClient(ClientPacket::ToClient(frame))) => {
                 self.oracle.server_answered(member, on, frame);
@@ -323,7 +323,7 @@ impl Judges<Node> for ZkJudges {
 
     fn pending(&mut self, now: Instant, hosts: &Hosts<'_, Node>) -> Option<String> {
         let pending = self.oracle.unsettled(now, |host| hosts.is_running(host));
-        self.has_settled = pending.is_none();
+        self.has_settled = pending.is_none() && self.oracle.stranded(now).is_none();
         pending
     }
 
@@ -445,6 +445,8 @@ const fn kind_of(kind: OpKind) -> OperationKind {
         OpKind::SetData => OperationKind::Set,
         OpKind::GetChildren => OperationKind::List,
         OpKind::Multi => OperationKind::Multi,
+        OpKind::GetConfig => OperationKind::ReadConfig,
+        OpKind::Reconfig => OperationKind::Reconfig,
     }
 }
 

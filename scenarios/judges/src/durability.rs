@@ -96,7 +96,9 @@ impl Oracle {
         let canon = Arc::clone(&self.canon);
         let server = self.server_mut(member);
         // A leader writes what it has before it says that it leads.
-        if matches!(server.role, Role::Looking | Role::Down) {
+        // Who leads without an election, behind a reconfiguration, does so before it says that it left its leader.
+        let took_over = server.follows.is_some() && !zxid.is_epoch_start() && zxid > server.memory.last(&canon);
+        if took_over || matches!(server.role, Role::Looking | Role::Down) {
             server.memory_from_disk(&canon);
         }
         server.snapshot_appeared(zxid, path);
@@ -230,7 +232,7 @@ impl Oracle {
                 self.check_observer_ack(moment, member, *zxid, findings);
             }
             QuorumPacket::Ack { zxid } => self.todo.push(Todo::Acked { member, zxid: *zxid, moment }),
-            QuorumPacket::NewLeader { zxid, config } => self.offered(zxid.epoch(), config),
+            QuorumPacket::NewLeader { zxid, config } => self.offered(member, zxid.epoch(), config),
             QuorumPacket::FollowerInfo { .. } => self.server_mut(member).observes = false,
             QuorumPacket::ObserverInfo { .. } => self.server_mut(member).observes = true,
             QuorumPacket::Snap { .. } => {

@@ -23,6 +23,11 @@ const LEFT_OUT: &str = "a server that was removed does not start again, because 
 /// Why a member that does not follow is not waited for.
 const AHEAD: &str = "a server promised an epoch whose leader was never established, above that of the present leader: it refuses this one for as long as it leads (known hole, zookeeper.md §3.3)";
 
+/// Why nobody is waited for.
+const STRANDED: &str = "a learner that joined while a reconfiguration was outstanding goes by it, and the leader, which does not yet, refuses it; the reconfiguration may wait for that very server (known hole, zookeeper.md §3.5, §15)";
+/// How long a server may look for a leader before it counts as stranded.
+const STRANDED_AFTER: machine::Span = machine::Span::secs(5);
+
 /// How the refusal begins of a server whose log is ahead of its `currentEpoch`.
 const EPOCH_BEHIND: &str = "currentEpoch is ";
 /// How the refusal ends of a server that takes an empty log file for damage.
@@ -102,8 +107,32 @@ impl Oracle {
         self.unsettled_in(now, is_running, |_| true)
     }
 
-    /// The same for a core: nothing is asked of a member or a client outside of it.
+    /// The same for a core: nothing is asked of a member or a client outside of it. Nothing can be promised while a server is stranded.
     pub fn unsettled_in(
+        &mut self,
+        now: Instant,
+        is_running: impl Fn(HostId) -> bool,
+        is_in: impl Fn(HostId) -> bool,
+    ) -> Option<String> {
+        let what = self.not_right(now, is_running, is_in)?;
+        let Some(moment) = self.stranded(now) else { return Some(what) };
+        self.tally.relax(Rule::LeaderAndSynced, STRANDED);
+        self.tally.note(STRANDED, moment);
+        None
+    }
+
+    /// Since when a server goes by a configuration that is outstanding, and has found no leader with it for long.
+    pub(crate) fn stranded(&self, now: Instant) -> Option<Moment> {
+        self.servers.iter().find_map(|server| {
+            let (version, moment) = server.goes_by?;
+            let is_outstanding = self.told_early.contains(&version) && !self.versions.contains_key(&version);
+            let is_alone = server.role != Role::Down && !server.serves();
+            let for_long = now.saturating_since(server.role_since) > STRANDED_AFTER;
+            (is_outstanding && is_alone && for_long).then_some(moment)
+        })
+    }
+
+    fn not_right(
         &mut self,
         now: Instant,
         is_running: impl Fn(HostId) -> bool,
@@ -193,7 +222,7 @@ impl Oracle {
 
     /// Whether the configuration that a server came to go by last does not have it.
     fn goes_by_others(&self, member: usize) -> bool {
-        let by = self.servers[member].goes_by.and_then(|version| self.versions.get(&version));
+        let by = self.servers[member].goes_by.and_then(|(version, _)| self.versions.get(&version));
         by.is_some_and(|(configuration, _)| !configuration.is_member(member))
     }
 

@@ -8,6 +8,7 @@ use engine::Findings;
 use jute::election::{Notification, PeerState};
 use jute::txn::{Txn, TxnEntry};
 use jute::{PeerEpoch, SessionId, Zxid};
+use machine::HostId;
 
 use crate::configuration::{Configuration, Needs};
 use crate::durability::NAME_NOT_SYNCED;
@@ -15,6 +16,12 @@ use crate::moment::Story;
 use crate::oracle::{Look, Oracle, Todo};
 use crate::server::{DiskPast, renames_are_durable};
 use crate::{Moment, Rule};
+
+/// Why a configuration that is not agreed on yet is gone by.
+const TOLD_EARLY: &str = "a learner that joins while a reconfiguration is outstanding goes by it when it is up to date, before anybody committed it (known hole, zookeeper.md §3.5, §15)";
+
+/// Why a session may be shown an older configuration than before.
+const SHOWN_EARLY: &str = "/zookeeper/config shows a configuration as soon as it is in force, and what is still to be applied shows older ones once more (known hole, zookeeper.md §15)";
 
 /// Where the configuration is shown.
 pub(crate) const CONFIG: &str = "/zookeeper/config";
@@ -56,8 +63,11 @@ impl Oracle {
     }
 
     /// A leader tells a learner which configuration it goes by.
-    pub(crate) fn offered(&mut self, epoch: PeerEpoch, text: &[u8]) {
-        if let Some(offered) = self.configuration(text) {
+    pub(crate) fn offered(&mut self, member: usize, epoch: PeerEpoch, text: &[u8]) {
+        let Some(offered) = self.configuration(text) else { return };
+        if self.servers[member].leads == Some(epoch) {
+            self.told_early.insert(offered.version());
+        } else {
             self.offers.insert(epoch, Arc::new(offered));
         }
     }
@@ -119,7 +129,7 @@ impl Oracle {
 
     /// A server goes by a configuration from now on: whether it may is looked at when the step is over.
     pub fn config_activated(&mut self, moment: Moment, member: usize, version: Zxid) {
-        self.server_mut(member).goes_by = Some(version);
+        self.server_mut(member).goes_by = Some((version, moment));
         self.todo.push(Todo::Activated { member, version, moment });
     }
 
@@ -135,6 +145,10 @@ impl Oracle {
             self.come_into_force(&versioned, moment);
             return;
         }
+        if self.told_early.contains(&version) {
+            self.relax_told_early(moment);
+            return;
+        }
         let headline = format!(
             "{} goes by a configuration of version {version} ({}), which was not committed, and no leader was established with it",
             self.member_name(member),
@@ -146,12 +160,17 @@ impl Oracle {
         self.broken(Rule::QuorumIntersection, story, findings);
     }
 
+    fn relax_told_early(&mut self, moment: Moment) {
+        self.tally.relax(Rule::QuorumIntersection, TOLD_EARLY);
+        self.tally.note(TOLD_EARLY, moment);
+    }
+
     /// C35: what a session is told of the configuration was agreed on, and is never older than what it was told before.
     pub(crate) fn config_shown(
         &mut self,
         moment: Moment,
         client: usize,
-        session: SessionId,
+        (session, zxid): (SessionId, Zxid),
         text: &[u8],
         findings: &mut Findings,
     ) {
@@ -161,6 +180,17 @@ impl Oracle {
         let before = self.conversations.config_of(session);
         let name = self.roster.ensemble.clients[client].name.clone();
         let agreed = self.versions.get(&version).map(|(agreed, then)| (agreed.is_same_as(&shown), *then));
+        if version > zxid && !version.is_epoch_start() && self.versions.contains_key(&version) {
+            self.tally.relax(Rule::QuorumIntersection, SHOWN_EARLY);
+            self.tally.note(SHOWN_EARLY, moment);
+            return; // What it shows next may be older, until its tree has come so far.
+        }
+        let is_early = |version: &Zxid| self.told_early.contains(version) && !self.versions.contains_key(version);
+        if is_early(&version) || before.is_some_and(|(seen, _)| is_early(&seen)) {
+            self.relax_told_early(moment);
+            Arc::make_mut(&mut self.conversations).saw_config(session, version, moment);
+            return;
+        }
         let story = match (before, agreed) {
             (Some((seen, then)), _) if version < seen => {
                 let headline = format!(
@@ -222,14 +252,23 @@ impl Oracle {
     }
 
     /// C42: whoever has no vote, by the configuration it goes by itself, does not propose itself.
-    pub fn voted(&mut self, moment: Moment, member: usize, notification: &Notification, findings: &mut Findings) {
+    pub fn voted(
+        &mut self,
+        moment: Moment,
+        member: usize,
+        to: HostId,
+        notification: &Notification,
+        findings: &mut Findings,
+    ) {
         let sid = self.roster.ensemble.members[member].sid;
         if notification.state != PeerState::Looking || notification.leader != Some(sid) {
             return;
         }
         let Some(own) = self.configuration(&notification.config) else { return };
         self.tally.check(Rule::ObserverSubset);
-        if own.is_voter(member) {
+        // Who has no vote either is told the vote of old, whatever that was (zookeeper.md §2.4).
+        let is_answer = self.roster.member(to).is_none_or(|to| !own.is_voter(to));
+        if own.is_voter(member) || is_answer {
             return;
         }
         let headline =

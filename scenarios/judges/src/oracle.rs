@@ -104,6 +104,8 @@ pub struct Oracle {
     pub(crate) in_force: Arc<Configuration>,
     /// Every configuration that came into force, by version.
     pub(crate) versions: Arc<BTreeMap<Zxid, (Arc<Configuration>, Moment)>>,
+    /// Versions that leaders told their learners while they were outstanding.
+    pub(crate) told_early: BTreeSet<Zxid>,
     /// The configurations that leaders told their learners, by epoch, until they are established.
     pub(crate) offers: BTreeMap<PeerEpoch, Arc<Configuration>>,
     /// Members that acknowledged NEWLEADER of the epochs whose leader is not established: it may be paused for long.
@@ -148,6 +150,7 @@ impl Oracle {
             in_flight: BTreeMap::new(),
             in_force,
             versions: Arc::new(versions),
+            told_early: BTreeSet::new(),
             offers: BTreeMap::new(),
             new_leader_acks: BTreeMap::new(),
             given_up: BTreeSet::new(),

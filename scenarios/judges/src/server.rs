@@ -189,8 +189,8 @@ pub(crate) struct Server {
     pub(crate) life: u32,
     /// It is established as the leader of this epoch.
     pub(crate) leads: Option<PeerEpoch>,
-    /// The version of the configuration that it came to go by last.
-    pub(crate) goes_by: Option<Zxid>,
+    /// The version of the configuration that it came to go by last, and when.
+    pub(crate) goes_by: Option<(Zxid, Moment)>,
     /// It told its leader that it observes.
     pub(crate) observes: bool,
     /// It was told UPTODATE by this leader.

@@ -31,6 +31,8 @@ entries! {
         "rolling-restart",
         "slow-disk",
         "lock-under-faults",
+        "observers-under-faults",
+        "reconfiguration",
         "controller-crash",
         "controller-pause",
         "partition-leader-crash",
@@ -46,7 +48,7 @@ entries! {
     ];
 
     /// Scenarios that draw everything from their seed: found by their names, and not run when none is named.
-    SWARMS in "catalogue" = ["swarm-ensemble", "swarm-cluster"];
+    SWARMS in "catalogue" = ["swarm-ensemble", "swarm-members", "swarm-cluster"];
 
     /// Scenarios that were made for one bug each: found by their names, and not listed in the catalogue.
     HUNTS in "tests/scenarios" = [

@@ -8,7 +8,7 @@ use judges::Court;
 use machine::{Depth, Describe, Digest, Machine as _};
 use serde::{Deserialize, Serialize};
 use world::{
-    ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, Properties, Scenario,
+    ADMINS, BROKERS, BadInput, CLIENTS, COORDINATORS, Defect, Fact, Files, Node, OBSERVERS, Properties, Scenario,
     ServerProperties, Setup, ZooCfg, check_scenario, did_you_mean, load_with,
 };
 
@@ -330,7 +330,7 @@ fn catalogue(setup: &Setup) -> Catalogue {
         facts: facts.map(str::to_owned).collect(),
         roles: Court::role_names(&setup.topology),
         hosts: setup.topology.names(),
-        groups: [COORDINATORS, BROKERS, CLIENTS, ADMINS].map(str::to_owned).to_vec(),
+        groups: [COORDINATORS, OBSERVERS, BROKERS, CLIENTS, ADMINS].map(str::to_owned).to_vec(),
         lanes: world::lane_names(),
     }
 }

@@ -227,6 +227,7 @@ pub(crate) fn client_image(
         | Kind::Multi
         | Kind::Watches
         | Kind::Lock
+        | Kind::Reconfigure
         | Kind::CreateTopics => unreachable!("not a workload of Kafka's"),
     }
 }

@@ -39,6 +39,8 @@ pub enum Family {
     ClockJump,
     /// Segments between servers are lost.
     Loss,
+    /// A server that does not vote dies, loses power, stops or is cut off, perhaps for longer than that.
+    Observer,
 }
 
 /// `[nemesis]`: what draws more faults from the seed.
@@ -58,6 +60,7 @@ pub struct Nemesis {
 }
 
 const COORDINATORS: &str = "coordinators";
+const OBSERVERS: &str = "observers";
 const CLIENTS: &str = "clients";
 
 impl Nemesis {
@@ -137,6 +140,15 @@ fn fault(family: Family, lasting: SpanRange, rng: &mut ChaCha8Rng) -> Fault {
             Fault::DiskError { target, operation: DiskOperation::Sync, times: Some(1), lasting: Some(lasting) }
         }
         Family::ClockJump => Fault::ClockJump { target, by_ms: rng.random_range(-120_000..=120_000) },
+        Family::Observer => {
+            let target = Target::AnyOf(OBSERVERS.to_owned());
+            match rng.random_range(0..4) {
+                0 => Fault::Kill { target, restart_after: Some(lasting) },
+                1 => Fault::PowerLoss { target, down_for: Some(lasting) },
+                2 => Fault::Pause { target, lasting: Some(lasting) },
+                _ => Fault::Isolate { target, lasting: Some(lasting) },
+            }
+        }
         Family::Loss => Fault::Loss {
             from: group(COORDINATORS),
             to: group(COORDINATORS),

@@ -7,6 +7,7 @@
 mod aimed;
 mod configuration;
 mod faults;
+mod members;
 
 use engine::{Rule, SpanRange, generator};
 use machine::{Purpose, Span};
@@ -24,6 +25,7 @@ use crate::Scenario;
 const SHAPE: Purpose = Purpose::new("world/swarm-shape");
 const FAULTS: Purpose = Purpose::new("world/swarm-faults");
 const HOOKS: Purpose = Purpose::new("world/swarm-aimed");
+const MEMBERS: Purpose = Purpose::new("world/swarm-members");
 
 /// Which families of faults there are to draw from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,9 @@ pub struct Swarm {
     /// How many servers.
     #[serde(default)]
     pub size: Size,
+    /// Who is in the ensemble: observers, and an operator who reconfigures, both with even odds.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub members: bool,
     /// At most so many aimed faults.
     #[serde(default = "three")]
     pub aimed: u32,
@@ -92,6 +97,11 @@ pub struct Swarm {
     /// When faults may begin: a first snapshot does not survive a loss of power until the kernel has written it back.
     #[serde(default = "not_before")]
     pub not_before: SpanRange,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 const fn three() -> u32 {
@@ -132,6 +142,8 @@ impl Scenario {
         scenario.budget = swarm.profile != Profile::BeyondSpec;
         let shape = &mut generator(seed, SHAPE);
         let cast = configuration::draw(swarm, &mut scenario, shape);
+        let of_members =
+            if swarm.members { members::draw(&mut scenario, &cast, &mut generator(seed, MEMBERS)) } else { Vec::new() };
         let duration = crate::topology::span(scenario.duration, shape);
         scenario.duration = SpanRange::exactly(duration);
         let (families, mut rules) = faults::draw(swarm, &cast, duration, &mut generator(seed, FAULTS));
@@ -142,6 +154,7 @@ impl Scenario {
         scenario.drawn.push(format!("aimed: {}", or_none(&words)));
         rules.extend(hooks.into_iter().flat_map(|(_, rules)| rules));
         scenario.faults.extend(rules);
+        scenario.faults.extend(of_members);
         scenario
     }
 }

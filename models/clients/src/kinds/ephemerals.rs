@@ -84,7 +84,9 @@ impl Ephemerals {
             | OpKind::CreateEphemeralSequential
             | OpKind::SyncGetData
             | OpKind::SetData
-            | OpKind::Multi => panic!("this workload does no {}", done.kind.name()),
+            | OpKind::Multi
+            | OpKind::GetConfig
+            | OpKind::Reconfig => panic!("this workload does no {}", done.kind.name()),
         }
         rest(done.slot, self.think, recorder, io);
     }

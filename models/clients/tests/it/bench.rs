@@ -413,5 +413,7 @@ fn is_kind(request: &Request, kind: OpKind) -> bool {
         OpKind::SetData => matches!(request, Request::SetData(_)),
         OpKind::GetChildren => matches!(request, Request::GetChildren2(_)),
         OpKind::Multi => matches!(request, Request::Multi(_)),
+        OpKind::GetConfig => matches!(request, Request::GetData(_)),
+        OpKind::Reconfig => matches!(request, Request::Reconfig(_)),
     }
 }

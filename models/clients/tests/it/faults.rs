@@ -89,6 +89,7 @@ fn every_kind_survives_a_cut_at_every_kind_of_request() {
         OpKind::SetData,
         OpKind::GetChildren,
         OpKind::Multi,
+        OpKind::Reconfig,
     ];
     for &kind in WorkloadKind::ALL {
         let mut bench = Bench::of(kind, 2);

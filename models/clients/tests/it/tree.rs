@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jute::client::{
     Create2Response, CreateRequest, DeleteRequest, ExistsResponse, GetChildren2Response, GetDataResponse, MultiOp,
-    MultiRequest, MultiResponse, OpResult, Request, Response, SetDataRequest, SetDataResponse, SyncResponse,
+    MultiRequest, MultiResponse, OpResult, ReconfigRequest, Request, Response, SetDataRequest, SetDataResponse,
+    SyncResponse,
 };
 use jute::data::Stat;
 use jute::op::{ErrorCode, EventType};
@@ -25,7 +26,11 @@ pub(crate) type Change = (EventType, String);
 pub(crate) struct Tree {
     pub(crate) znodes: BTreeMap<String, Znode>,
     pub(crate) zxid: Zxid,
+    /// The configuration: the lines of its servers.
+    servers: BTreeMap<u8, String>,
 }
+
+const CONFIG: &str = "/zookeeper/config";
 
 type Answer = Result<Option<Response>, ErrorCode>;
 
@@ -38,12 +43,18 @@ pub(crate) fn parent(path: &str) -> &str {
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        Self { znodes: BTreeMap::from([("/".to_owned(), Znode::default())]), zxid: Zxid::new(PeerEpoch::new(1), 0) }
+        let servers = (1..=5).map(|sid| (sid, format!("host{sid}:2888:3888:participant;0.0.0.0:2181"))).collect();
+        let znodes = BTreeMap::from([("/".to_owned(), Znode::default()), (CONFIG.to_owned(), Znode::default())]);
+        let mut tree = Self { znodes, zxid: Zxid::new(PeerEpoch::new(1), 0), servers };
+        tree.publish_config();
+        tree
     }
 
     /// Does a request; the changes are those that watches may see.
     pub(crate) fn apply(&mut self, session: SessionId, request: &Request, changes: &mut Vec<Change>) -> Answer {
-        if matches!(request, Request::Create2(_) | Request::Delete(_) | Request::SetData(_) | Request::Multi(_)) {
+        let writes =
+            matches!(request, Request::Create2(_) | Request::Delete(_) | Request::SetData(_) | Request::Multi(_));
+        if writes || matches!(request, Request::Reconfig(_)) {
             self.zxid = self.zxid.next();
         }
         match request {
@@ -57,6 +68,11 @@ impl Tree {
                 Ok(Some(Response::SetData(SetDataResponse { stat })))
             }
             Request::Multi(request) => Ok(Some(Response::Multi(self.multi(session, request, changes)))),
+            Request::Reconfig(request) => {
+                self.reconfig(request)?;
+                let Znode { data, stat, .. } = self.znodes[CONFIG].clone();
+                Ok(Some(Response::Reconfig(GetDataResponse { data, stat })))
+            }
             Request::Exists(request) => {
                 let stat = self.znode(&request.path)?.stat;
                 Ok(Some(Response::Exists(ExistsResponse { stat })))
@@ -73,6 +89,37 @@ impl Tree {
             Request::Ping | Request::SetWatches(_) | Request::CloseSession => Ok(None),
             other => panic!("no workload asks for {other:?}"),
         }
+    }
+
+    /// Of what its clients ask for, everything is possible (zookeeper.md §15).
+    fn reconfig(&mut self, request: &ReconfigRequest) -> Result<(), ErrorCode> {
+        let version = self.znodes[CONFIG].stat.mzxid.to_wire();
+        if request.config_id != -1 && request.config_id != version {
+            return Err(ErrorCode::BadVersion);
+        }
+        let read = |line: &str| {
+            let (server, place) = line.strip_prefix("server.").and_then(|line| line.split_once('=')).unwrap();
+            (server.parse().unwrap(), place.to_owned())
+        };
+        if let Some(lines) = &request.new_members {
+            self.servers = lines.split(',').map(read).collect();
+        }
+        self.servers.extend(request.joining.iter().map(|line| read(line)));
+        if let Some(sid) = &request.leaving {
+            assert!(self.servers.remove(&sid.parse().unwrap()).is_some(), "only who is there leaves");
+        }
+        self.publish_config();
+        Ok(())
+    }
+
+    fn publish_config(&mut self) {
+        let voters = self.servers.values().filter(|line| line.contains(":participant;")).count();
+        assert!(voters >= 2, "an operator leaves some to vote");
+        let lines: String = self.servers.iter().map(|(sid, line)| format!("server.{sid}={line}\n")).collect();
+        let text = format!("{lines}version={:x}", self.zxid.value());
+        let znode = self.znodes.get_mut(CONFIG).unwrap();
+        znode.data = Buffer::new(text.into_bytes());
+        znode.stat.mzxid = self.zxid;
     }
 
     fn znode(&self, path: &str) -> Result<&Znode, ErrorCode> {

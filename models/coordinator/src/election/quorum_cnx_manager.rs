@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jute::Sid;
 use jute::election::{ConnectionHeader, Dialer, ElectionMessage, Notification};
-use machine::{Address, EndId, Instant, Io, Port, Span};
+use machine::{Address, EndId, HostId, Instant, Io, Port, Span};
 
 use crate::Coordinator;
 
@@ -281,6 +281,10 @@ impl QuorumCnxManager {
     fn connect_one(&mut self, sid: Sid, io: &mut Io<'_, Coordinator>) {
         // A server that is in no configuration has no address: it must dial.
         let Some(&address) = self.endpoints.addresses.get(&sid) else { return };
+        self.connect_to(sid, address, io);
+    }
+
+    fn connect_to(&mut self, sid: Sid, address: Address, io: &mut Io<'_, Coordinator>) {
         let peer = self.peers.entry(sid).or_default();
         if peer.connection.is_some() || peer.dial.is_some() {
             return;
@@ -309,8 +313,8 @@ impl QuorumCnxManager {
 
     /// The listener has read who calls, or that nobody does any more (`handleConnection`).
     fn on_caller(&mut self, mut caller: Caller, io: &mut Io<'_, Coordinator>) {
-        let dialer = match caller.said.pop_front() {
-            Some(ElectionMessage::Hello(header)) => header.dialer(),
+        let (dialer, told) = match caller.said.pop_front() {
+            Some(ElectionMessage::Hello(header)) => (header.dialer(), address_in(&header)),
             // It hung up, or what it said is no protocol version.
             None | Some(ElectionMessage::Notification(_)) => return caller.close(io),
         };
@@ -322,7 +326,11 @@ impl QuorumCnxManager {
                 io.close(dead);
             }
             caller.close(io);
-            self.connect_one(sid, io);
+            // Also if it is in no configuration: one that was removed learns so who leads.
+            match told {
+                Some(address) => self.connect_to(sid, address, io),
+                None => self.connect_one(sid, io),
+            }
         } else if sid == self.endpoints.me {
             caller.close(io); // Another server with this one's id, or a dial to itself (ZOOKEEPER-2164).
         } else {
@@ -373,6 +381,18 @@ impl QuorumCnxManager {
         }
         self.received.push_back((from, notification));
     }
+}
+
+/// Where a caller says that it listens; the first of several.
+fn address_in(header: &ConnectionHeader) -> Option<Address> {
+    let text = match header {
+        ConnectionHeader::Legacy { .. } => return None,
+        ConnectionHeader::SingleAddress { address, .. } => address,
+        ConnectionHeader::MultiAddress { addresses, .. } => addresses.first()?,
+    };
+    let (name, port) = text.rsplit_once(':')?;
+    let host = name.strip_prefix("host")?.parse().ok().map(HostId)?;
+    Some(Address { host, port: Port(port.parse().ok()?) })
 }
 
 #[cfg(test)]
@@ -515,6 +535,17 @@ mod tests {
         let (again, _) = bench.accept();
         let did = bench.step(|transport, io| transport.on_message(again, hello(1), io));
         assert_eq!(did, ["close end4"], "one dial at a time");
+    }
+
+    /// Found by `reconfiguration`, seed 56: who was removed looked for a leader for ever.
+    #[test]
+    fn smaller_server_that_nobody_knows_is_dialled_back_where_it_says_it_listens() {
+        let mut bench = Bench::new();
+        let (end, _) = bench.accept();
+        let (dialer, address) = (Dialer::Server(sid(0)), "host7:3889".to_owned());
+        let hello = ElectionMessage::Hello(ConnectionHeader::SingleAddress { dialer, address });
+        let did = bench.step(|transport, io| transport.on_message(end, hello, io));
+        assert_eq!(did, ["close end1", "dial host7 as end2"]);
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl Proposals {
         Acked::Committed { entry, acks: proposal.acks, syncs: self.pending_syncs.remove(&zxid).unwrap_or_default() }
     }
 
+    /// A reconfiguration is in force: what was proposed behind it needs the new quorum alone (§3.7, §15). Who voted before and does not
+    /// any more leaves its leader with that, and may never acknowledge.
+    pub(super) fn come_into_force(&mut self, version: Zxid) {
+        for proposal in self.outstanding.values_mut() {
+            proposal.quorums.come_into_force(version);
+        }
+    }
+
     /// `getDesignatedLeader`: of these, who acknowledged the longest run of what follows `zxid`.
     pub(super) fn best_of(&self, mut candidates: BTreeSet<Sid>, zxid: Zxid) -> Option<Sid> {
         let mut best = candidates.first().copied()?;
@@ -200,7 +208,7 @@ mod tests {
     use machine::HostId;
 
     use super::*;
-    use crate::ServerConfig;
+    use crate::{QuorumVerifier, ServerConfig};
 
     fn z(counter: u32) -> Zxid {
         Zxid::new(PeerEpoch::new(1), counter)
@@ -222,6 +230,30 @@ mod tests {
             proposals.propose(z(counter), Bytes::new(), false, Quorums::new(&quorum, &quorum));
         }
         (proposals, config.defects)
+    }
+
+    #[test]
+    fn behind_a_reconfiguration_the_new_voters_count_alone() {
+        let config = ServerConfig::ensemble(Sid::new(1), &[0, 1, 2, 3, 4].map(HostId));
+        let of = |sids: [u8; 3], version: Zxid| {
+            let mut members = config.members.clone();
+            members.retain(|sid, _| sids.contains(&sid.value()));
+            Arc::new(QuorumVerifier::new(members, None, version))
+        };
+        let (old, new) = (of([1, 2, 3], Zxid::ZERO), of([3, 4, 5], z(1)));
+        let mut proposals = Proposals::new(z(0), &config.defects);
+        for counter in 1..=2 {
+            proposals.propose(z(counter), Bytes::new(), false, Quorums::new(&old, &new));
+        }
+        for counter in [2, 1] {
+            for sid in [3, 4, 5] {
+                assert_eq!(proposals.ack(Sid::new(sid), z(counter), &config.defects), Acked::Counted, "one of the old");
+            }
+        }
+        assert_eq!(syncs(proposals.ack(Sid::new(1), z(1), &config.defects)), Some(vec![]));
+        assert_eq!(proposals.try_to_commit(z(2), &config.defects), Acked::Counted);
+        proposals.come_into_force(z(1));
+        assert_eq!(syncs(proposals.try_to_commit(z(2), &config.defects)), Some(vec![]));
     }
 
     #[test]

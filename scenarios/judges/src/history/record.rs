@@ -31,10 +31,24 @@ pub enum OperationKind {
     List,
     /// Several changes in one.
     Multi,
+    /// Reads the configuration of the ensemble.
+    ReadConfig,
+    /// Asks for another one.
+    Reconfig,
 }
 
 impl OperationKind {
-    const ALL: [Self; 7] = [Self::Create, Self::Delete, Self::Set, Self::Read, Self::SyncRead, Self::List, Self::Multi];
+    const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Delete,
+        Self::Set,
+        Self::Read,
+        Self::SyncRead,
+        Self::List,
+        Self::Multi,
+        Self::ReadConfig,
+        Self::Reconfig,
+    ];
 
     /// The name in reports.
     #[must_use]
@@ -47,6 +61,8 @@ impl OperationKind {
             Self::SyncRead => "sync-read",
             Self::List => "list",
             Self::Multi => "multi",
+            Self::ReadConfig => "read-config",
+            Self::Reconfig => "reconfig",
         }
     }
 }
@@ -306,7 +322,9 @@ impl Registers {
                 | OperationKind::Delete
                 | OperationKind::Read
                 | OperationKind::SyncRead
-                | OperationKind::List => {}
+                | OperationKind::List
+                | OperationKind::ReadConfig
+                | OperationKind::Reconfig => {}
             }
             return;
         };
@@ -323,7 +341,12 @@ impl Registers {
                 let is_fresh = operation.kind == OperationKind::SyncRead;
                 register.reads.push(Read { version, inv, ret, value: end.value, is_fresh });
             }
-            OperationKind::Delete | OperationKind::List | OperationKind::Multi => {}
+            // The judges hear of configurations from the replies (C35).
+            OperationKind::Delete
+            | OperationKind::List
+            | OperationKind::Multi
+            | OperationKind::ReadConfig
+            | OperationKind::Reconfig => {}
         }
     }
 

@@ -88,7 +88,12 @@ impl Watching {
                 [(WatchMap::Data, end.mzxid), (WatchMap::Exist, end.czxid)]
             }
             OperationKind::List => [(WatchMap::Child, end.pzxid), (WatchMap::Exist, end.czxid)],
-            OperationKind::Create | OperationKind::Delete | OperationKind::Set | OperationKind::Multi => return None,
+            OperationKind::Create
+            | OperationKind::Delete
+            | OperationKind::Set
+            | OperationKind::Multi
+            | OperationKind::ReadConfig
+            | OperationKind::Reconfig => return None,
         };
         self.checks += 1;
         for (map, changed) in shown {

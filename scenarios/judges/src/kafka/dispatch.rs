@@ -55,7 +55,8 @@ impl KafkaJudges {
                 | Kind::Sequentials
                 | Kind::Multi
                 | Kind::Watches
-                | Kind::Lock => return None,
+                | Kind::Lock
+                | Kind::Reconfigure => return None,
             };
             Some(KafkaClientSeat {
                 host: it.host,

@@ -184,7 +184,7 @@ fn c35_fires_when_a_leader_goes_by_an_older_configuration_than_that_in_force() {
         if power {
             stage.lose_power(0, 2);
         }
-        stage.oracle.offered(PeerEpoch::new(2), &text("pppo-", zxid(1, 0)));
+        stage.oracle.offered(0, PeerEpoch::new(2), &text("pppo-", zxid(1, 0)));
         let moment = stage.moment(0);
         stage.oracle.configured(moment, 0, PeerEpoch::new(2));
         stage.settle();
@@ -194,6 +194,44 @@ fn c35_fires_when_a_leader_goes_by_an_older_configuration_than_that_in_force() {
     assert_eq!(led(Metadata::Journaled, false).fired(), ["C35"]);
     let excused = led(Metadata::Journaled, true);
     assert_eq!((excused.fired(), excused.relaxed("C35")), (Vec::new(), 1), "a rename that was not durable");
+}
+
+#[test]
+fn c35_tolerates_a_joiner_that_goes_by_what_is_outstanding() {
+    let mut stage = stage();
+    let entry = reconfig(zxid(1, 2), "ppp-p");
+    stage.propose(0, 1, &entry);
+    stage.log_and_sync(1, &entry);
+    follow(&mut stage, 4, 0, 1, "ppp-p", zxid(1, 2));
+    stage.pass(0, 4, &QuorumPacket::UpToDate);
+    let moment = stage.moment(4);
+    stage.oracle.config_activated(moment, 4, zxid(1, 2));
+    stage.settle();
+    assert_eq!((stage.fired(), stage.relaxed("C35")), (Vec::new(), 1));
+    // The leader refuses it then, and what is outstanding may wait for it (swarm-members, seed 36).
+    let moment = stage.moment(4);
+    stage.oracle.role_entered(moment, 4, Role::Looking);
+    let now = |ms: u64| Instant::from_nanos((stage.event + ms) * 1_000_000);
+    assert_eq!((stage.oracle.stranded(now(1_000)), stage.oracle.stranded(now(6_000)).is_some()), (None, true));
+    let (early, late) = (now(1_000), now(6_000));
+    assert!(stage.oracle.unsettled(early, |_| true).is_some(), "nobody has probed");
+    assert_eq!(stage.oracle.unsettled(late, |_| true), None);
+}
+
+/// Found by `reconfiguration`, seeds 1 and 5: who takes over without an election writes its snapshot before it says that it leads.
+#[test]
+fn who_takes_over_behind_a_reconfiguration_leads_with_the_tail_of_its_log() {
+    let mut stage = stage();
+    commit(&mut stage, &reconfig(zxid(1, 2), "-pp--"), 0..3);
+    let tail = create(zxid(1, 3), SESSION, 0, "/tail", false);
+    stage.propose(0, 1, &tail);
+    stage.log_and_sync(1, &tail);
+    stage.create_file(1, "v/snapshot.100000003");
+    stage.begin_to_lead(1, 2);
+    follow(&mut stage, 2, 1, 2, "-pp--", zxid(1, 2));
+    stage.establish(1, 2);
+    assert_eq!(stage.fired(), Vec::<&str>::new());
+    assert_eq!(stage.oracle.committed(), 3, "the tail is committed with it");
 }
 
 /// A client asks for the configuration and is shown one.
@@ -214,6 +252,19 @@ fn c35_fires_when_a_session_is_shown_an_older_configuration_than_before() {
     assert_eq!(stage.fired(), Vec::<&str>::new());
     show(&mut stage, 3, "pppo-", zxid(1, 0));
     assert_eq!(stage.only().signature_parts, ["configuration-went-back"]);
+}
+
+/// Found by `reconfiguration`, seed 92.
+#[test]
+fn c35_tolerates_what_is_shown_before_the_tree_has_it() {
+    let mut stage = stage();
+    stage.connect(0, END, SESSION);
+    commit(&mut stage, &reconfig(zxid(1, 2), "ppp-o"), 0..3);
+    commit(&mut stage, &reconfig(zxid(1, 3), "pppoo"), 0..3);
+    // Both replies are of a tree that ends with the first.
+    show(&mut stage, 1, "pppoo", zxid(1, 3));
+    show(&mut stage, 2, "ppp-o", zxid(1, 2));
+    assert_eq!((stage.fired(), stage.relaxed("C35")), (Vec::new(), 1));
 }
 
 #[test]
@@ -299,7 +350,7 @@ fn c42_fires_when_who_has_no_vote_leads() {
 
 #[test]
 fn c42_fires_when_an_observer_proposes_itself() {
-    let fired = |leader: Option<u8>, roles: &str| {
+    let fired_to = |leader: Option<u8>, roles: &str, to: u32| {
         let mut stage = stage();
         let moment = stage.moment(3);
         let notification = Notification {
@@ -311,10 +362,12 @@ fn c42_fires_when_an_observer_proposes_itself() {
             version: Notification::VERSION,
             config: text(roles, zxid(1, 0)),
         };
-        stage.oracle.voted(moment, 3, &notification, &mut stage.findings);
+        stage.oracle.voted(moment, 3, HostId(to), &notification, &mut stage.findings);
         stage.fired()
     };
+    let fired = |leader, roles| fired_to(leader, roles, 0);
     assert_eq!(fired(Some(4), "pppo-"), ["C42"]);
+    assert_eq!(fired_to(Some(4), "pppo-", 4), Vec::<&str>::new(), "its vote of old, for who has none either");
     assert_eq!(fired(None, "pppo-"), Vec::<&str>::new());
     assert_eq!(fired(Some(3), "pppo-"), Vec::<&str>::new(), "it passes on what it heard");
     assert_eq!(fired(Some(4), "pppp-"), Vec::<&str>::new(), "it does not know yet");

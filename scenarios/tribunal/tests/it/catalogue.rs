@@ -35,6 +35,8 @@ held! {
     rolling_restart_holds = "rolling-restart",
     slow_disk_holds = "slow-disk",
     lock_under_faults_holds = "lock-under-faults",
+    observers_under_faults_holds = "observers-under-faults",
+    reconfiguration_holds = "reconfiguration",
     controller_crash_holds = "controller-crash",
     controller_pause_holds = "controller-pause",
     partition_leader_crash_holds = "partition-leader-crash",

@@ -24,6 +24,8 @@ pub enum Kind {
     Watches,
     /// Of ZooKeeper: the lock recipe with a fencing token.
     Lock,
+    /// Of ZooKeeper: an operator who adds, removes, promotes and demotes servers. It needs `reconfigEnabled` and `skipACL`.
+    Reconfigure,
     /// Of Kafka: produces records.
     Produce,
     /// Of Kafka: reads given partitions up to the high watermark, with offsets in ZooKeeper.
@@ -49,6 +51,7 @@ impl Kind {
             Self::Multi => WorkloadKind::Multi.name(),
             Self::Watches => WorkloadKind::Watches.name(),
             Self::Lock => WorkloadKind::Lock.name(),
+            Self::Reconfigure => WorkloadKind::Reconfigure.name(),
             Self::Produce => "produce",
             Self::Consume => "consume",
             Self::ZookeeperConsume => "zookeeper-consume",
@@ -68,6 +71,7 @@ impl Kind {
             Self::Multi => WorkloadKind::Multi,
             Self::Watches => WorkloadKind::Watches,
             Self::Lock => WorkloadKind::Lock,
+            Self::Reconfigure => WorkloadKind::Reconfigure,
             Self::Produce | Self::Consume | Self::ZookeeperConsume | Self::MoveController | Self::CreateTopics => {
                 return None;
             }
@@ -280,6 +284,7 @@ impl Workload {
             | Kind::Multi
             | Kind::Watches
             | Kind::Lock
+            | Kind::Reconfigure
             | Kind::CreateTopics
             | Kind::Produce
             | Kind::MoveController => return SpanRange::ZERO,

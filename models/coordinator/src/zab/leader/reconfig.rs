@@ -55,6 +55,9 @@ impl Leader {
         let designated_leader = self.designated_leader(new, acks, zxid, parts);
         let last_proposed = self.proposals.as_ref().map_or(zxid, |proposals| proposals.last_proposed());
         parts.process_reconfig(new.clone(), Some((designated_leader, last_proposed)), io);
+        if let Some(proposals) = self.proposals.as_mut() {
+            proposals.come_into_force(new.version());
+        }
         if designated_leader != self.me {
             io.reach(CoordinatorMark::LeaderHandedOver);
             // Followers leave it by themselves, so that a quorum surely heard of the commit.

@@ -7,7 +7,7 @@ use jute::{SessionId, Version, Zxid};
 use machine::{Describe, Value};
 use zkclient::ZkClientFact;
 
-use crate::{OpKind, Outcome, WorkloadKind};
+use crate::{OpKind, Outcome, RecipeCall, WorkloadKind};
 
 /// How an absent zxid is shown: all ones, as the `long` −1 is.
 fn zxid_shown(zxid: Option<Zxid>) -> u64 {
@@ -70,6 +70,15 @@ machine::facts! {
             version: Option<Version> => Int(version_shown(*version)),
             value: Option<u64> => Hex(value.unwrap_or(0)),
         },
+        /// One part of a multi of any kinds made this version of a znode; stated before the multi's own `op-completed`.
+        "part-written" PartWritten {
+            client: u16 => Uint(u64::from(*client)),
+            op: u64 => Hex(*op),
+            path: Arc<str> => Text(path),
+            czxid: Zxid => Hex(czxid.value()),
+            version: Version => Int(i64::from(version.value())),
+            value: Option<u64> => Hex(value.unwrap_or(0)),
+        },
         /// Two counters that must be equal were read together, by this client, at these versions.
         "pair-read" PairRead {
             client: u16 => Uint(u64::from(*client)),
@@ -109,6 +118,50 @@ machine::facts! {
             seen: u64 => Uint(*seen),
             version: Option<Version> => Int(version_shown(*version)),
             value: Option<u64> => Hex(value.unwrap_or(0)),
+        },
+        /// The client stands for the election, in this session.
+        "candidate-stood" CandidateStood {
+            client: u16 => Uint(u64::from(*client)),
+            election: Arc<str> => Text(election),
+            session: SessionId => Hex(session.value().cast_unsigned()),
+        },
+        /// The client believes that it leads, in this epoch, which it has claimed. `path` is its znode.
+        "leadership-taken" LeadershipTaken {
+            client: u16 => Uint(u64::from(*client)),
+            election: Arc<str> => Text(election),
+            session: SessionId => Hex(session.value().cast_unsigned()),
+            epoch: u64 => Uint(*epoch),
+            path: Arc<str> => Text(path),
+        },
+        /// The client no longer believes that: its connection is gone, it was told of a later epoch, or its session `expired`.
+        "leadership-given-up" LeadershipGivenUp {
+            client: u16 => Uint(u64::from(*client)),
+            election: Arc<str> => Text(election),
+            epoch: u64 => Uint(*epoch),
+            expired: bool => Flag(*expired),
+        },
+        /// A recipe was called. `session` is that in which it began; `value` is the element that is put into a queue, and how
+        /// many must be inside a double barrier.
+        "recipe-invoked" RecipeInvoked {
+            client: u16 => Uint(u64::from(*client)),
+            call: u64 => Hex(*call),
+            kind: RecipeCall => Text(kind.name()),
+            object: Arc<str> => Text(object),
+            session: SessionId => Hex(session.value().cast_unsigned()),
+            value: Option<u64> => Hex(value.unwrap_or(0)),
+        },
+        /// The call of a recipe ended, in this session. `value` is the element that was put or taken, or may have been (none: the
+        /// queue was empty), and of an entry the zxid of the znode that lets everybody in; `number` is the element's sequence
+        /// number, and of an entry the zxid of the client's own znode.
+        "recipe-returned" RecipeReturned {
+            client: u16 => Uint(u64::from(*client)),
+            call: u64 => Hex(*call),
+            kind: RecipeCall => Text(kind.name()),
+            object: Arc<str> => Text(object),
+            session: SessionId => Hex(session.value().cast_unsigned()),
+            outcome: Outcome => Text(outcome.name()),
+            value: Option<u64> => Hex(value.unwrap_or(0)),
+            number: Option<u64> => Hex(number.unwrap_or(0)),
         },
         /// What the workload needs is there, and it begins.
         "setup-done" SetupDone {

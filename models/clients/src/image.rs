@@ -6,6 +6,8 @@ use machine::Span;
 use serde::{Deserialize, Serialize};
 use zkclient::ZkClientConfig;
 
+use crate::Misuses;
+
 /// What a workload does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,6 +28,16 @@ pub enum WorkloadKind {
     Lock,
     /// An operator who adds, removes, promotes and demotes servers.
     Reconfigure,
+    /// The leader election recipe with an epoch, and a resource that only the leader of the present epoch may write.
+    Election,
+    /// The queue recipe: elements are sequential znodes, whoever deletes one has it.
+    Queue,
+    /// The barrier recipe: one client sets and lifts barriers, the others wait at them.
+    Barrier,
+    /// The double barrier recipe: clients enter together and leave together, round after round.
+    DoubleBarrier,
+    /// Random operations of all kinds on a small tree.
+    RandomOperations,
 }
 
 impl WorkloadKind {
@@ -39,6 +51,11 @@ impl WorkloadKind {
         Self::Watches,
         Self::Lock,
         Self::Reconfigure,
+        Self::Election,
+        Self::Queue,
+        Self::Barrier,
+        Self::DoubleBarrier,
+        Self::RandomOperations,
     ];
 
     /// The name in scenario files and reports.
@@ -53,6 +70,28 @@ impl WorkloadKind {
             Self::Watches => "watches",
             Self::Lock => "lock",
             Self::Reconfigure => "reconfigure",
+            Self::Election => "election",
+            Self::Queue => "queue",
+            Self::Barrier => "barrier",
+            Self::DoubleBarrier => "double-barrier",
+            Self::RandomOperations => "random-operations",
+        }
+    }
+
+    /// Whether a client is one process: it plays one part in a recipe.
+    #[must_use]
+    pub const fn is_one_process(self) -> bool {
+        match self {
+            Self::Lock | Self::Election | Self::Barrier | Self::DoubleBarrier => true,
+            Self::UniqueCreates
+            | Self::CompareAndSet
+            | Self::Ephemerals
+            | Self::Sequentials
+            | Self::Multi
+            | Self::Watches
+            | Self::Queue
+            | Self::RandomOperations
+            | Self::Reconfigure => false,
         }
     }
 }
@@ -70,13 +109,19 @@ pub struct ZkWorkloadImage {
     pub root: Arc<str>,
     /// Keys, pairs or own znodes: how many things it works on. At least one.
     pub keys: u32,
+    /// How many clients share the work: as many must be inside a double barrier.
+    pub members: u32,
+    /// Which of them this one is, from 0: the first sets and lifts barriers.
+    pub member: u32,
+    /// How its recipe is done wrong on purpose.
+    pub misuses: Misuses,
     /// Operations it starts per second at most; zero for a client that only keeps its session.
     pub rate_per_second: u32,
-    /// Logical processes, each with one operation open at a time. At least one; a lock has one.
+    /// Logical processes, each with one operation open at a time. At least one; who plays a part in a recipe is one.
     pub processes: u16,
     /// How long a process rests behind its last operation; how long a lock is held.
     pub think: Span,
-    /// How long after its start, on its own clock, it starts nothing new and releases what it holds.
+    /// How long after its start, on its own clock, it starts nothing new and releases what it holds; a candidate stays one.
     pub stop_after: Option<Span>,
     /// How long after its start, on its own clock, it tries one write until that succeeds.
     pub probe_after: Option<Span>,
@@ -87,6 +132,12 @@ impl ZkWorkloadImage {
     pub(crate) fn check(&self) {
         assert!(self.keys > 0, "a workload works on at least one key");
         assert!(self.processes > 0, "a client has at least one process");
+        assert!(
+            !self.kind.is_one_process() || self.processes == 1,
+            "a client of kind {} is one process",
+            self.kind.name()
+        );
+        assert!(self.member < self.members, "member {} of {} counts from 0", self.member, self.members);
         assert!(
             usize::from(self.processes) * 2 <= self.connection.operations_max,
             "{} processes may have as many syncs and reads open",

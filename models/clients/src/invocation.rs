@@ -130,6 +130,16 @@ impl Invocation {
         Self::new(OpKind::Reconfig, &Arc::from(CONFIG), Request::Reconfig(request))
     }
 
+    /// Any other request.
+    pub(crate) fn of(kind: OpKind, path: &Arc<str>, request: Request) -> Self {
+        Self::new(kind, path, request)
+    }
+
+    /// What is written with it.
+    pub(crate) fn writing(self, writes: Stored) -> Self {
+        Self { writes: Some(writes), ..self }
+    }
+
     fn new(kind: OpKind, path: &Arc<str>, request: Request) -> Self {
         let path = Arc::clone(path);
         Self { kind, path, request, version: None, writes: None, aim: Aim::Single, subject: 0 }

@@ -3,10 +3,16 @@
 //! A kind is told when it may start something ([`Kind::on_tick`]), how its operations ended, what its watches saw and that
 //! its session is another one; it starts operations through the [`Recorder`] it is lent.
 
+mod barrier;
 mod compare_and_set;
+mod double_barrier;
+mod election;
 mod ephemerals;
+mod line;
 mod lock;
 mod multi;
+mod queue;
+mod random_operations;
 mod reconfigure;
 mod sequentials;
 mod unique_creates;
@@ -17,10 +23,15 @@ use std::sync::Arc;
 use machine::{Instant, Io, Purpose, Span};
 use zkclient::WatchedEvent;
 
+use self::barrier::Barrier;
 use self::compare_and_set::CompareAndSet;
+use self::double_barrier::DoubleBarrier;
+use self::election::Election;
 use self::ephemerals::Ephemerals;
 use self::lock::Lock;
 use self::multi::CounterPairs;
+use self::queue::Queue;
+use self::random_operations::RandomOperations;
 use self::reconfigure::Reconfigure;
 use self::sequentials::Sequentials;
 use self::unique_creates::UniqueCreates;
@@ -51,6 +62,11 @@ pub(crate) enum Kind {
     Watches(WatchedKeys),
     Lock(Lock),
     Reconfigure(Reconfigure),
+    Election(Election),
+    Queue(Queue),
+    Barrier(Barrier),
+    DoubleBarrier(DoubleBarrier),
+    RandomOperations(RandomOperations),
 }
 
 impl Kind {
@@ -64,6 +80,11 @@ impl Kind {
             WorkloadKind::Watches => Self::Watches(WatchedKeys::new(image)),
             WorkloadKind::Lock => Self::Lock(Lock::new(image)),
             WorkloadKind::Reconfigure => Self::Reconfigure(Reconfigure::new(image)),
+            WorkloadKind::Election => Self::Election(Election::new(image)),
+            WorkloadKind::Queue => Self::Queue(Queue::new(image)),
+            WorkloadKind::Barrier => Self::Barrier(Barrier::new(image)),
+            WorkloadKind::DoubleBarrier => Self::DoubleBarrier(DoubleBarrier::new(image)),
+            WorkloadKind::RandomOperations => Self::RandomOperations(RandomOperations::new(image)),
         }
     }
 
@@ -76,8 +97,13 @@ impl Kind {
             Self::Sequentials(kind) => parents(&kind.dir),
             Self::Multi(kind) => with_keys(&kind.dir, kind.paths()),
             Self::Watches(kind) => with_keys(&kind.dir, kind.keys.iter()),
-            Self::Lock(kind) => with_keys(&kind.dir, [&kind.resource]),
             Self::Reconfigure(kind) => parents(&kind.dir),
+            Self::Lock(kind) => with_keys(&kind.line.dir, [&kind.resource]),
+            Self::Election(kind) => with_keys(kind.dir(), kind.keys()),
+            Self::Queue(kind) => parents(&kind.dir),
+            Self::Barrier(kind) => parents(&kind.dir),
+            Self::DoubleBarrier(kind) => parents(&kind.dir),
+            Self::RandomOperations(kind) => parents(&kind.dir),
         }
     }
 
@@ -92,6 +118,11 @@ impl Kind {
             Self::Watches(kind) => kind.on_tick(recorder, io),
             Self::Lock(kind) => kind.on_tick(recorder, io),
             Self::Reconfigure(kind) => kind.on_tick(recorder, io),
+            Self::Election(kind) => kind.on_tick(recorder, io),
+            Self::Queue(kind) => kind.on_tick(recorder, io),
+            Self::Barrier(kind) => kind.on_tick(recorder, io),
+            Self::DoubleBarrier(kind) => kind.on_tick(recorder, io),
+            Self::RandomOperations(kind) => kind.on_tick(recorder, io),
         }
     }
 
@@ -106,6 +137,11 @@ impl Kind {
             Self::Watches(kind) => kind.on_done(&done, recorder, io),
             Self::Lock(kind) => kind.on_done(done, recorder, io),
             Self::Reconfigure(kind) => kind.on_done(&done, recorder, io),
+            Self::Election(kind) => kind.on_done(done, recorder, io),
+            Self::Queue(kind) => kind.on_done(done, recorder, io),
+            Self::Barrier(kind) => kind.on_done(done, recorder, io),
+            Self::DoubleBarrier(kind) => kind.on_done(done, recorder, io),
+            Self::RandomOperations(kind) => kind.on_done(done, recorder, io),
         }
     }
 
@@ -115,11 +151,17 @@ impl Kind {
             Self::Ephemerals(kind) => kind.on_watch(event, recorder, io),
             Self::Watches(kind) => kind.on_watch(event, recorder, io),
             Self::Lock(kind) => kind.on_watch(event, recorder, io),
+            Self::Election(kind) => kind.on_watch(event, recorder, io),
+            Self::Barrier(kind) => kind.on_watch(event, recorder, io),
+            Self::DoubleBarrier(kind) => kind.on_watch(event, recorder, io),
+            // What is watched is as random as what is done about it.
+            Self::RandomOperations(_) => {}
             Self::UniqueCreates(_)
             | Self::CompareAndSet(_)
             | Self::Sequentials(_)
             | Self::Multi(_)
-            | Self::Reconfigure(_) => {
+            | Self::Reconfigure(_)
+            | Self::Queue(_) => {
                 panic!("a workload that sets no watches was told of {event:?}")
             }
         }
@@ -131,10 +173,53 @@ impl Kind {
             Self::Ephemerals(kind) => kind.on_expired(),
             Self::Sequentials(kind) => kind.on_expired(),
             Self::Lock(kind) => kind.on_expired(recorder, io),
+            Self::Election(kind) => kind.on_expired(recorder, io),
+            Self::Barrier(kind) => kind.on_expired(io),
+            Self::DoubleBarrier(kind) => kind.on_expired(recorder, io),
             Self::UniqueCreates(_)
             | Self::CompareAndSet(_)
             | Self::Multi(_)
             | Self::Watches(_)
+            | Self::Reconfigure(_)
+            | Self::Queue(_)
+            | Self::RandomOperations(_) => {}
+        }
+    }
+
+    /// A server has confirmed the session on a new connection.
+    pub(crate) fn on_connected(&mut self, recorder: &mut Recorder, io: &mut Io<'_, ZkWorkload>) {
+        match self {
+            Self::Election(kind) => kind.on_connected(recorder, io),
+            Self::UniqueCreates(_)
+            | Self::CompareAndSet(_)
+            | Self::Ephemerals(_)
+            | Self::Sequentials(_)
+            | Self::Multi(_)
+            | Self::Watches(_)
+            | Self::Lock(_)
+            | Self::Queue(_)
+            | Self::Barrier(_)
+            | Self::DoubleBarrier(_)
+            | Self::RandomOperations(_)
+            | Self::Reconfigure(_) => {}
+        }
+    }
+
+    /// The connection is gone: whether the session is, nobody knows.
+    pub(crate) fn on_disconnected(&mut self, recorder: &Recorder, io: &mut Io<'_, ZkWorkload>) {
+        match self {
+            Self::Election(kind) => kind.on_disconnected(recorder, io),
+            Self::UniqueCreates(_)
+            | Self::CompareAndSet(_)
+            | Self::Ephemerals(_)
+            | Self::Sequentials(_)
+            | Self::Multi(_)
+            | Self::Watches(_)
+            | Self::Lock(_)
+            | Self::Queue(_)
+            | Self::Barrier(_)
+            | Self::DoubleBarrier(_)
+            | Self::RandomOperations(_)
             | Self::Reconfigure(_) => {}
         }
     }
@@ -145,11 +230,16 @@ impl Kind {
             Self::Lock(kind) => kind.on_stop(recorder, io),
             Self::Ephemerals(kind) => kind.on_stop(),
             Self::Watches(kind) => kind.on_stop(),
+            Self::Queue(kind) => kind.on_stop(io),
+            Self::Barrier(kind) => kind.on_stop(io),
+            Self::DoubleBarrier(kind) => kind.on_stop(io),
             Self::UniqueCreates(_)
             | Self::CompareAndSet(_)
             | Self::Sequentials(_)
             | Self::Multi(_)
-            | Self::Reconfigure(_) => {}
+            | Self::Reconfigure(_)
+            | Self::Election(_)
+            | Self::RandomOperations(_) => {}
         }
     }
 
@@ -157,6 +247,10 @@ impl Kind {
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         match self {
             Self::Lock(kind) => kind.next_wake(),
+            Self::Election(kind) => kind.next_wake(),
+            Self::Queue(kind) => kind.next_wake(),
+            Self::Barrier(kind) => kind.next_wake(),
+            Self::DoubleBarrier(kind) => kind.next_wake(),
             Self::UniqueCreates(_)
             | Self::CompareAndSet(_)
             | Self::Ephemerals(_)
@@ -164,19 +258,25 @@ impl Kind {
             | Self::Multi(_)
             | Self::Watches(_)
             | Self::Reconfigure(_) => None,
+            Self::RandomOperations(_) => None,
         }
     }
 
     pub(crate) fn on_woken(&mut self, recorder: &mut Recorder, io: &mut Io<'_, ZkWorkload>) {
         match self {
             Self::Lock(kind) => kind.on_woken(recorder, io),
+            Self::Election(kind) => kind.on_woken(recorder, io),
+            Self::Queue(kind) => kind.on_woken(recorder, io),
+            Self::Barrier(kind) => kind.on_woken(recorder, io),
+            Self::DoubleBarrier(kind) => kind.on_woken(recorder, io),
             Self::UniqueCreates(_)
             | Self::CompareAndSet(_)
             | Self::Ephemerals(_)
             | Self::Sequentials(_)
             | Self::Multi(_)
             | Self::Watches(_)
-            | Self::Reconfigure(_) => {}
+            | Self::Reconfigure(_)
+            | Self::RandomOperations(_) => {}
         }
     }
 
@@ -185,12 +285,17 @@ impl Kind {
         match self {
             Self::UniqueCreates(kind) => kind.check_invariants(),
             Self::Sequentials(kind) => kind.check_invariants(),
+            Self::DoubleBarrier(kind) => kind.check_invariants(),
             Self::CompareAndSet(_)
             | Self::Ephemerals(_)
             | Self::Multi(_)
             | Self::Watches(_)
             | Self::Lock(_)
-            | Self::Reconfigure(_) => {}
+            | Self::Reconfigure(_)
+            | Self::Election(_)
+            | Self::Queue(_)
+            | Self::Barrier(_)
+            | Self::RandomOperations(_) => {}
         }
     }
 }

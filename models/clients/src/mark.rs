@@ -21,6 +21,20 @@ machine::marks! {
         LockExpired => "client-lock-expired-while-held",
         /// The resource refused a token smaller than one it had seen.
         TokenRefused => "client-fencing-token-refused",
+        /// A leader found out by a refused write that there is a later epoch.
+        LeaderDeposed => "client-leader-deposed",
+        /// A leader gave up its leadership because its connection was gone.
+        LeaderSuspended => "client-leader-suspended",
+        /// The delete of an element ended unknown: it may be taken, or not.
+        ElementUncertain => "client-element-uncertain",
+        /// Somebody else took the element first.
+        ElementTaken => "client-element-taken-by-another",
+        /// A barrier was found lifted in another session than that which had seen it.
+        BarrierAcrossSessions => "client-barrier-passed-in-another-session",
+        /// Who waited at a double barrier lost its session and entered again.
+        EnteredAgain => "client-double-barrier-entered-again",
+        /// A session expired inside a double barrier.
+        ExpiredInside => "client-double-barrier-expired-inside",
         /// A multi was refused as a whole.
         MultiRefused => "client-multi-refused",
     }

@@ -9,7 +9,7 @@ use jute::data::Stat;
 use jute::op::ErrorCode;
 use machine::Instant;
 
-use crate::Stored;
+use crate::{Stored, Unreadable};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,28 @@ pub enum OpKind {
     GetConfig,
     /// Asks for another one.
     Reconfig,
+    /// Creates a container znode.
+    CreateContainer,
+    /// Creates a znode with a time to live.
+    CreateTtl,
+    /// Creates a sequential znode with a time to live.
+    CreateSequentialTtl,
+    /// Sets an access control list.
+    SetAcl,
+    /// Several changes of any kinds in one.
+    MixedMulti,
+    /// Reads an access control list.
+    GetAcl,
+    /// Reads the names of children without a stat.
+    ListNames,
+    /// Several reads in one.
+    MultiRead,
+    /// Reads the paths of the session's ephemerals.
+    GetEphemerals,
+    /// Reads how many znodes are below a path.
+    CountChildren,
+    /// Asks whether the connection has a watch.
+    CheckWatches,
 }
 
 impl OpKind {
@@ -60,6 +82,17 @@ impl OpKind {
             Self::Multi => "multi",
             Self::GetConfig => "get-config",
             Self::Reconfig => "reconfig",
+            Self::CreateContainer => "create-container",
+            Self::CreateTtl => "create-ttl",
+            Self::CreateSequentialTtl => "create-sequential-ttl",
+            Self::SetAcl => "set-acl",
+            Self::MixedMulti => "mixed-multi",
+            Self::GetAcl => "get-acl",
+            Self::ListNames => "list-names",
+            Self::MultiRead => "multi-read",
+            Self::GetEphemerals => "get-ephemerals",
+            Self::CountChildren => "count-children",
+            Self::CheckWatches => "check-watches",
         }
     }
 
@@ -74,8 +107,23 @@ impl OpKind {
             | Self::Delete
             | Self::SetData
             | Self::Multi
-            | Self::Reconfig => true,
-            Self::Exists | Self::GetData | Self::SyncGetData | Self::GetChildren | Self::GetConfig => false,
+            | Self::Reconfig
+            | Self::CreateContainer
+            | Self::CreateTtl
+            | Self::CreateSequentialTtl
+            | Self::SetAcl
+            | Self::MixedMulti => true,
+            Self::Exists
+            | Self::GetData
+            | Self::SyncGetData
+            | Self::GetChildren
+            | Self::GetConfig
+            | Self::GetAcl
+            | Self::ListNames
+            | Self::MultiRead
+            | Self::GetEphemerals
+            | Self::CountChildren
+            | Self::CheckWatches => false,
         }
     }
 }
@@ -214,23 +262,25 @@ pub(crate) struct Found {
 impl Found {
     /// Panics if the body is not that of this kind of operation, or holds data that no workload wrote: both are findings.
     pub(crate) fn of(open: &Open, response: Option<Response>) -> Self {
-        let read = |bytes: &[u8]| {
+        let read_at = |bytes: &[u8], path: &str| {
             // Setup makes parents without data.
             if bytes.is_empty() {
                 return None;
             }
-            Some(Stored::decode(bytes, &open.path).unwrap_or_else(|why| {
-                panic!(
-                    "{} of {} read {} bytes that nobody wrote there: {why:?}",
-                    open.kind.name(),
-                    open.path,
-                    bytes.len()
-                )
+            Some(decoded(bytes, path).unwrap_or_else(|why| {
+                panic!("{} of {path} read {} bytes that nobody wrote there: {why:?}", open.kind.name(), bytes.len())
             }))
         };
+        let read = |bytes: &[u8]| read_at(bytes, &open.path);
         match (open.kind, response) {
             (
-                OpKind::Create | OpKind::CreateEphemeral | OpKind::CreateSequential | OpKind::CreateEphemeralSequential,
+                OpKind::Create
+                | OpKind::CreateEphemeral
+                | OpKind::CreateSequential
+                | OpKind::CreateEphemeralSequential
+                | OpKind::CreateContainer
+                | OpKind::CreateTtl
+                | OpKind::CreateSequentialTtl,
                 Some(Response::Create2(made)),
             ) => Self { stat: Some(made.stat), created: Some(Arc::from(made.path)), ..Self::default() },
             (OpKind::Delete, None) => Self::default(),
@@ -242,12 +292,37 @@ impl Found {
             (OpKind::GetChildren, Some(Response::GetChildren2(found))) => {
                 Self { stat: Some(found.stat), children: found.children, ..Self::default() }
             }
-            (OpKind::Multi, Some(Response::Multi(answer))) => Self { parts: answer.results, ..Self::default() },
             (OpKind::GetConfig, Some(Response::GetData(found)))
             | (OpKind::Reconfig, Some(Response::Reconfig(found))) => {
                 let text = String::from_utf8(found.data.as_slice().to_vec()).expect("a configuration is text");
                 Self { stat: Some(found.stat), config: Some(text), ..Self::default() }
             }
+            (OpKind::Multi | OpKind::MixedMulti, Some(Response::Multi(answer))) => {
+                Self { parts: answer.results, ..Self::default() }
+            }
+            (OpKind::MultiRead, Some(Response::Multi(answer))) => {
+                for (part, path) in answer.results.iter().zip(&open.parts) {
+                    if let OpResult::GetData(found) = part {
+                        read_at(found.data.as_slice(), path);
+                    }
+                }
+                Self { parts: answer.results, ..Self::default() }
+            }
+            (OpKind::SetAcl, Some(Response::SetAcl(set))) => Self { stat: Some(set.stat), ..Self::default() },
+            (OpKind::GetAcl, Some(Response::GetAcl(found))) => Self { stat: Some(found.stat), ..Self::default() },
+            (OpKind::ListNames, Some(Response::GetChildren(found))) => {
+                Self { children: found.children, ..Self::default() }
+            }
+            (OpKind::GetEphemerals, Some(Response::GetEphemerals(found))) => {
+                let is_below = found.ephemerals.iter().all(|path| path.starts_with(open.path.as_ref()));
+                assert!(is_below, "the session's ephemerals below {} are not {:?}", open.path, found.ephemerals);
+                Self::default()
+            }
+            (OpKind::CountChildren, Some(Response::GetAllChildrenNumber(found))) => {
+                assert!(found.total_number >= 0, "{} znodes are below {}", found.total_number, open.path);
+                Self::default()
+            }
+            (OpKind::CheckWatches, None) => Self::default(),
             (
                 OpKind::Create
                 | OpKind::CreateEphemeral
@@ -261,14 +336,29 @@ impl Found {
                 | OpKind::GetChildren
                 | OpKind::Multi
                 | OpKind::GetConfig
-                | OpKind::Reconfig,
+                | OpKind::Reconfig
+                | OpKind::CreateContainer
+                | OpKind::CreateTtl
+                | OpKind::CreateSequentialTtl
+                | OpKind::SetAcl
+                | OpKind::MixedMulti
+                | OpKind::GetAcl
+                | OpKind::ListNames
+                | OpKind::MultiRead
+                | OpKind::GetEphemerals
+                | OpKind::CountChildren
+                | OpKind::CheckWatches,
                 response,
             ) => panic!("{} of {} was answered with {response:?}", open.kind.name(), open.path),
         }
     }
 
-    /// The code that the API raises for a multi: that of the operation which failed, Ok if none did.
-    pub(crate) fn multi_code(&self) -> ErrorCode {
+    /// The code that the API raises for a multi: that of the operation which failed, Ok if none did. Several reads in one do not
+    /// fail with one of them.
+    pub(crate) fn multi_code(&self, kind: OpKind) -> ErrorCode {
+        if kind == OpKind::MultiRead {
+            return ErrorCode::Ok;
+        }
         self.parts
             .iter()
             .find_map(|part| match part {
@@ -284,6 +374,14 @@ impl Found {
             })
             .unwrap_or(ErrorCode::Ok)
     }
+}
+
+/// Reads the bytes of the znode at `path`. Those of a sequential one were made for the path before it was given its number.
+fn decoded(bytes: &[u8], path: &str) -> Result<Stored, Unreadable> {
+    Stored::decode(bytes, path).or_else(|why| {
+        let asked = path.trim_end_matches(|digit: char| digit.is_ascii_digit());
+        if asked.len() == path.len() { Err(why) } else { Stored::decode(bytes, asked) }
+    })
 }
 
 /// The oldest operation without an outcome, for whoever asks why a client is stuck.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jute::client::{OpResult, Request, SyncRequest};
+use jute::client::{MultiReadOp, OpResult, Request, SyncRequest};
 use jute::op::ErrorCode;
 use jute::{SessionId, Zxid};
 use machine::{EndId, InputOf, Instant, Io};
@@ -21,6 +21,8 @@ pub(crate) enum Told {
     Connected,
     /// A server refused its identity: nothing will ever come of this process.
     AuthFailed,
+    /// The connection is gone; what was open on it has ended.
+    Disconnected,
     /// The session is over; another was begun.
     Expired,
     /// The session was closed at the workload's own wish.
@@ -135,6 +137,8 @@ impl Recorder {
         let Invocation { kind, path, request, version, writes, aim, subject } = what;
         let parts = if let Request::Multi(multi) = &request {
             multi.ops.iter().map(|op| Arc::from(op.path())).collect()
+        } else if let Request::MultiRead(multi) = &request {
+            multi.ops.iter().map(path_read).collect()
         } else {
             Vec::new()
         };
@@ -193,6 +197,17 @@ impl Recorder {
             | OpKind::Multi
             | OpKind::GetConfig
             | OpKind::Reconfig => None,
+            OpKind::CreateContainer
+            | OpKind::CreateTtl
+            | OpKind::CreateSequentialTtl
+            | OpKind::SetAcl
+            | OpKind::MixedMulti
+            | OpKind::GetAcl
+            | OpKind::ListNames
+            | OpKind::MultiRead
+            | OpKind::GetEphemerals
+            | OpKind::CountChildren
+            | OpKind::CheckWatches => None,
         };
         let op = io.lend(|io| self.zk.submit(request, io))?;
         if let Some(sync) = sync {
@@ -226,7 +241,7 @@ impl Recorder {
                 ZkEvent::Connected { .. } | ZkEvent::ConnectedReadOnly { .. } if self.entering => {}
                 ZkEvent::Connected { .. } | ZkEvent::ConnectedReadOnly { .. } => told.push(Told::Connected),
                 ZkEvent::AuthFailed => told.push(Told::AuthFailed),
-                ZkEvent::Disconnected => {}
+                ZkEvent::Disconnected => told.push(Told::Disconnected),
                 ZkEvent::Expired => {
                     assert!(self.open.is_empty() && self.syncs.is_empty(), "operations end before their session");
                     io.reach(WorkloadMark::SessionAgain);
@@ -252,7 +267,7 @@ impl Recorder {
         let (mut class, code, zxid, found) = match outcome {
             zkclient::Outcome::Ok { response, zxid } => {
                 let found = Found::of(&open, response);
-                let code = found.multi_code();
+                let code = found.multi_code(open.kind);
                 (Outcome::of(code), code, zxid, found)
             }
             zkclient::Outcome::Error { code, zxid } => (Outcome::of(code), code, zxid, Found::default()),
@@ -343,6 +358,12 @@ impl Recorder {
             open.parts.len(),
             found.parts.len()
         );
+        if open.kind == OpKind::MultiRead {
+            return;
+        }
+        if open.kind == OpKind::MixedMulti {
+            return self.state_mixed_parts(open, found, io);
+        }
         for (part, path) in found.parts.iter().zip(&open.parts) {
             let (code, stat) = match part {
                 OpResult::SetData(set) => (ErrorCode::Ok, Some(set.stat)),
@@ -363,6 +384,29 @@ impl Recorder {
                 mzxid: stat.map(|stat| stat.mzxid),
                 version: stat.map(|stat| stat.version),
                 value,
+            });
+        }
+    }
+
+    fn state_mixed_parts(&self, open: &Open, found: &Found, io: &mut Io<'_, ZkWorkload>) {
+        for (part, path) in found.parts.iter().zip(&open.parts) {
+            let (path, stat) = match part {
+                OpResult::SetData(set) => (Arc::clone(path), set.stat),
+                OpResult::Create2(made) => (Arc::from(made.path.as_str()), made.stat),
+                OpResult::Create(_)
+                | OpResult::Delete
+                | OpResult::Check
+                | OpResult::GetData(_)
+                | OpResult::GetChildren(_)
+                | OpResult::Error(_) => continue,
+            };
+            io.state(WorkloadFact::PartWritten {
+                client: self.client,
+                op: open.number,
+                path,
+                czxid: stat.czxid,
+                version: stat.version,
+                value: open.writes.map(|stored| stored.value),
             });
         }
     }
@@ -392,4 +436,12 @@ impl Recorder {
             assert_eq!(open, usize::from(slot.open), "process {:#x} has {open} operations open", slot.process);
         }
     }
+}
+
+/// The path that a part of a multiRead is about.
+fn path_read(op: &MultiReadOp) -> Arc<str> {
+    Arc::from(match op {
+        MultiReadOp::GetData(request) => request.path.as_str(),
+        MultiReadOp::GetChildren(request) => request.path.as_str(),
+    })
 }

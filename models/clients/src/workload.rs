@@ -124,7 +124,8 @@ impl Machine for ZkWorkload {
             Probe::At(at) => Some(at).filter(|_| self.is_set_up()),
             Probe::Absent | Probe::Open | Probe::Succeeded => None,
         };
-        let own = [self.setup.next, self.pace.next(), self.stop_at, probe, self.kind.next_wake()];
+        let kind = self.kind.next_wake().filter(|_| self.is_set_up());
+        let own = [self.setup.next, self.pace.next(), self.stop_at, probe, kind];
         let own = own.into_iter().flatten().min().filter(|_| !self.terminating);
         [own, self.recorder.next_wake()].into_iter().flatten().min()
     }
@@ -227,7 +228,9 @@ impl ZkWorkload {
         if self.setup.next.is_some_and(|at| at <= now) {
             self.set_up_next(io);
         }
-        self.kind.on_woken(&mut self.recorder, io);
+        if self.is_set_up() {
+            self.kind.on_woken(&mut self.recorder, io);
+        }
         if self.pace.tick(io) {
             self.kind.on_tick(&mut self.recorder, io);
         }
@@ -247,7 +250,11 @@ impl ZkWorkload {
                     if !self.is_set_up() && self.setup.next.is_none() && self.recorder.open_count() == 0 {
                         self.set_up_next(io);
                     }
+                    if !self.terminating {
+                        self.kind.on_connected(&mut self.recorder, io);
+                    }
                 }
+                Told::Disconnected => self.kind.on_disconnected(&self.recorder, io),
                 Told::Closed => {
                     assert!(self.terminating, "a session is closed by its process alone");
                     io.exit(0);

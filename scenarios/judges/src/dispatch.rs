@@ -15,7 +15,7 @@ use world::{Fact, Node, Packet};
 use zkclient::{WatchKind, WatchKinds, ZkClientFact};
 
 use crate::ensemble::Place;
-use crate::history::{Operation, OperationEnd, OperationKind, OperationOutcome, WatchMap};
+use crate::history::{Operation, OperationEnd, OperationKind, OperationOutcome, RecipeCall, RecipeEnd, WatchMap};
 use crate::oracle::{Look, Oracle, TreeLook};
 use crate::{Client, Configuration, Ensemble, Member, Moment, Role};
 
@@ -195,8 +195,11 @@ impl ZkJudges {
             }
             WorkloadFact::MultiResult { op, path, code, version, value, .. } => {
                 if let (ErrorCode::Ok, Some(version)) = (code, version) {
-                    oracle.multi_part(*op, path, version.value(), *value);
+                    oracle.multi_part(*op, path, None, version.value(), *value);
                 }
+            }
+            WorkloadFact::PartWritten { op, path, czxid, version, value, .. } => {
+                oracle.multi_part(*op, path, Some(*czxid), version.value(), *value);
             }
             WorkloadFact::LockAcquired { client, lock, session, token, .. } => {
                 oracle.lock_acquired(moment, *client, lock, *session, *token);
@@ -207,9 +210,29 @@ impl ZkJudges {
                     oracle.resource_written(moment, *client, resource, *token, version.value());
                 }
             }
+            WorkloadFact::CandidateStood { election, .. } => oracle.candidate_stood(moment, election),
+            WorkloadFact::LeadershipTaken { client, election, session, epoch, .. } => {
+                oracle.leadership_taken(moment, *client, election, *session, *epoch);
+            }
+            WorkloadFact::LeadershipGivenUp { election, .. } => oracle.leadership_given_up(moment, election),
+            WorkloadFact::RecipeInvoked { client, call, kind, object, session, value } => {
+                let (number, object) = (*call, object.clone());
+                let call =
+                    RecipeCall { number, client: *client, kind: *kind, object, session: *session, value: *value };
+                oracle.recipe_called(moment, call);
+            }
+            WorkloadFact::RecipeReturned { call, session, outcome, value, number, .. } => {
+                let outcome = match outcome {
+                    Outcome::Ok => OperationOutcome::Ok,
+                    Outcome::Failed => OperationOutcome::Failed,
+                    Outcome::Unknown => OperationOutcome::Unknown,
+                };
+                let (session, value, place) = (*session, *value, *number);
+                oracle.recipe_ended(moment, RecipeEnd { number: *call, session, outcome, value, place });
+            }
             WorkloadFact::ProbeSucceeded { .. } => oracle.probe_succeeded(client),
-            WorkloadFact::Started { .. }
-            | WorkloadFact::PairRead { .. }
+            WorkloadFact::Started { .. } => oracle.client_began(moment),
+            WorkloadFact::PairRead { .. }
             | WorkloadFact::ProcessRetired { .. }
             | WorkloadFact::SetupDone { .. }
             | WorkloadFact::Stopped { .. } => {}
@@ -436,17 +459,25 @@ fn configuration(config: &ServerConfig, place_of: impl Fn(Sid) -> Option<usize>)
 
 const fn kind_of(kind: OpKind) -> OperationKind {
     match kind {
-        OpKind::Create | OpKind::CreateEphemeral | OpKind::CreateSequential | OpKind::CreateEphemeralSequential => {
-            OperationKind::Create
-        }
+        OpKind::Create
+        | OpKind::CreateEphemeral
+        | OpKind::CreateSequential
+        | OpKind::CreateEphemeralSequential
+        | OpKind::CreateContainer
+        | OpKind::CreateTtl
+        | OpKind::CreateSequentialTtl => OperationKind::Create,
         OpKind::Delete => OperationKind::Delete,
         OpKind::Exists | OpKind::GetData => OperationKind::Read,
         OpKind::SyncGetData => OperationKind::SyncRead,
         OpKind::SetData => OperationKind::Set,
-        OpKind::GetChildren => OperationKind::List,
-        OpKind::Multi => OperationKind::Multi,
         OpKind::GetConfig => OperationKind::ReadConfig,
         OpKind::Reconfig => OperationKind::Reconfig,
+        OpKind::GetChildren | OpKind::ListNames => OperationKind::List,
+        OpKind::Multi | OpKind::MixedMulti => OperationKind::Multi,
+        OpKind::SetAcl => OperationKind::SetAcl,
+        OpKind::GetAcl | OpKind::MultiRead | OpKind::GetEphemerals | OpKind::CountChildren | OpKind::CheckWatches => {
+            OperationKind::OtherRead
+        }
     }
 }
 

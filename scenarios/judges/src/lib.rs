@@ -60,7 +60,9 @@ pub use court::Court;
 pub use coverage::{CoverageMark, PROPERTIES, Property, property_of};
 pub use dispatch::ZkJudges;
 pub use ensemble::{Client, Ensemble, Member};
-pub use history::{Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, WatchMap};
+pub use history::{
+    Operation, OperationCount, OperationEnd, OperationKind, OperationOutcome, RecipeCall, RecipeEnd, WatchMap,
+};
 pub use moment::Moment;
 pub use oracle::{Look, Oracle, TreeLook};
 pub use roles::{ROLES, SITUATIONS};

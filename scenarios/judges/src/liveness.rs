@@ -153,6 +153,10 @@ impl Oracle {
         } else if let Some(what) = self.unsettled_sessions(&is_running, &is_in) {
             return Some(told(Rule::SessionsSettle, &what));
         }
+        self.tally.check(Rule::Stuck);
+        if let Some(what) = self.stuck_recipe(|host| is_in(host) && is_running(host)) {
+            return Some(told(Rule::Stuck, &what));
+        }
         let behind = self.servers.iter().enumerate().find(|&(at, server)| {
             let is_behind = server.serves() && server.memory.contains < self.canon.len();
             is_behind && is_in(server.host) && self.in_force.is_member(at)

@@ -22,7 +22,7 @@ pub const ROLES: &[(&str, &str)] = &[
     ("synchronising", "a voter that a leader is bringing up to date"),
     ("an-observer", "the first server that observes the leader and serves clients"),
     ("looking", "the first voter that looks for a leader"),
-    ("lock-holder", "the client that acquired a lock last and still believes that it holds it"),
+    ("lock-holder", "the client that acquired a lock, or was elected, last and still believes in it"),
     ("session-holder", "the first client that has a session"),
 ];
 

@@ -1,7 +1,8 @@
 //! The rules: what must stay true, where that is written, and why anybody should care.
 //!
 //! Ids are those of `invariants-and-faults.md` §2; the numbers `ZK-I…` they cite are those of `zookeeper.md` §12, and `KA-I…`
-//! and `KA-L…` those of `kafka-broker.md` §11, mapped by this package's `invariant-map.md`. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C33
+//! and `KA-L…` those of `kafka-broker.md` §11, mapped by this package's `invariant-map.md`. H22 and H23 are this project's own
+//! numbers. Three checks see only what clients saw: versioned registers are reported as C29 (§3.3), watches as C33
 //! (§3.5), fencing tokens of locks as H20 (§3.15). Their findings are a [`Rule::Gap`] if no other judge had noticed anything.
 
 macro_rules! rules {
@@ -166,6 +167,21 @@ rules! {
     FencingTokens = "H20", "fencing-tokens", "invariants-and-faults.md §3.15, §2.6 H20",
         "Black box: a resource written under a lock never takes a write with an older token behind one with a newer token, and a token has one holder.",
         "Mutual exclusion is what the resource sees, not what a client believes.";
+    DualOwnership = "H17", "dual-ownership", "invariants-and-faults.md §2.6 H17, §2.9; ZooKeeper recipes, Leader Election",
+        "Black box: two clients believe at once that they lead one election only if the session of the first one is over.",
+        "Whoever leads acts as if it were alone.";
+    RecipeHistory = "H19", "realtime-violation", "invariants-and-faults.md §2.6 H19, §3.6; ZooKeeper recipes, Queues",
+        "Black box: what users of a queue saw is what one queue would do: each element is taken once at most, none is lost, first in is first out.",
+        "Work is done twice, in the wrong order, or never.";
+    Stuck = "H21", "stuck", "invariants-and-faults.md §2.6 H21, §4; ZooKeeper recipes",
+        "After everything healed one candidate leads each election, and nobody waits at a barrier that was lifted, to enter a round that others have entered, or to leave.",
+        "Whoever waits for what has happened already waits for good.";
+    BarrierEarly = "H22", "barrier-passed-early", "ZooKeeper recipes, Barriers; zookeeper.md §12.3 ZK-I32",
+        "Black box: nobody who has seen a barrier passes it, in the same session, before somebody began to lift it.",
+        "What the barrier holds back begins too early.";
+    DoubleBarrierApart = "H23", "double-barrier-apart", "ZooKeeper recipes, Double Barriers; zookeeper.md §12.3 ZK-I32",
+        "Black box: nobody is inside a double barrier before all members have begun to enter, and nobody has left it while another, whose session lives, has not begun to leave.",
+        "Members compute with what others have not written yet, or no longer have.";
     ControllerEpochUnique = "E01", "controller-epoch-unique", "invariants-and-faults.md §2.2 E01; KA-I01; kafka-broker.md §3.3",
         "Each controller epoch is made by exactly one claim of /controller, in one transaction with it.",
         "The epoch is what every fence against a deposed controller compares; two controllers of one epoch pass all of them.";
@@ -309,6 +325,10 @@ impl Rule {
             Self::VersionedRegister
                 | Self::WatchHistory
                 | Self::FencingTokens
+                | Self::DualOwnership
+                | Self::RecipeHistory
+                | Self::BarrierEarly
+                | Self::DoubleBarrierApart
                 | Self::InconsistentOffsets
                 | Self::LostWrite
                 | Self::Unseen
@@ -317,6 +337,12 @@ impl Rule {
                 | Self::NonmonotonicPoll
                 | Self::OffsetOrder
         )
+    }
+
+    /// Whether it is a rule of what clients make of ZooKeeper: such a recipe may be wrong while every server is right.
+    #[must_use]
+    pub const fn is_of_recipes(self) -> bool {
+        matches!(self, Self::DualOwnership | Self::RecipeHistory | Self::BarrierEarly | Self::DoubleBarrierApart)
     }
 
     /// Whether it is a rule of Kafka's, which a world without brokers has no use for.

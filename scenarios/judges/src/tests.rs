@@ -6,6 +6,7 @@ mod clients;
 mod durability;
 mod membership;
 mod protocol;
+mod recipes;
 mod sessions;
 mod settling;
 

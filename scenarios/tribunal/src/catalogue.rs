@@ -33,6 +33,9 @@ entries! {
         "lock-under-faults",
         "observers-under-faults",
         "reconfiguration",
+        "recipes-under-faults",
+        "random-operations",
+        "random-operations-steady",
         "controller-crash",
         "controller-pause",
         "partition-leader-crash",
@@ -52,6 +55,7 @@ entries! {
 
     /// Scenarios that were made for one bug each: found by their names, and not listed in the catalogue.
     HUNTS in "tests/scenarios" = [
+        "recipes-misused",
         "zookeeper-335",
         "zookeeper-962",
         "zookeeper-1277",

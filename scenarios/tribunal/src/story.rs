@@ -67,6 +67,8 @@ fn words(kind: &str, fields: &Fields<'_>) -> Option<(Weight, String)> {
         "resource-write" if f("accepted") == "false" => {
             (Turn, format!("its write with token {} is REFUSED: {} was seen", f("token"), f("seen")))
         }
+        "leadership-taken" => (Turn, format!("leads {} in epoch {}", f("election"), f("epoch"))),
+        "leadership-given-up" => (Detail, format!("no longer leads {} (epoch {})", f("election"), f("epoch"))),
         "probe-succeeded" => (Detail, format!("writes again after the heal ({} attempts)", f("attempts"))),
         _ => return kafka::words(kind, fields),
     })

@@ -228,6 +228,11 @@ pub(crate) fn client_image(
         | Kind::Watches
         | Kind::Lock
         | Kind::Reconfigure
+        | Kind::Election
+        | Kind::Queue
+        | Kind::Barrier
+        | Kind::DoubleBarrier
+        | Kind::RandomOperations
         | Kind::CreateTopics => unreachable!("not a workload of Kafka's"),
     }
 }

@@ -7,6 +7,8 @@ pub enum DefectKind {
     Historical,
     /// A bug of the kill matrix (invariants-and-faults.md §5.4): wrong on purpose, to test the judges.
     Mutant,
+    /// A recipe that a client does wrong, while every server is right: it tests the judges of recipes.
+    Misuse,
 }
 
 /// A bug that can be switched on.
@@ -23,7 +25,8 @@ pub struct Defect {
 }
 
 impl Defect {
-    /// All of them: the historical bugs of ZooKeeper's servers, of its client, those of Kafka, then the mutants in the order of their numbers.
+    /// All of them: the historical bugs of ZooKeeper's servers, of its client, those of Kafka, then the mutants and the misuses in the
+    /// order of their numbers.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let zookeeper = coordinator::Defect::ALL.iter().map(|it| (it.id(), it.alias(), it.about()));
@@ -35,7 +38,9 @@ impl Defect {
             defects.push(Self { id, about, kind, is: None });
             defects.extend(alias.map(|alias| Self { id: alias, about, kind: DefectKind::Mutant, is: Some(id) }));
         }
-        let number = |defect: &Self| if defect.kind == DefectKind::Mutant { defect.id } else { "" };
+        let misuses = clients::Misuse::ALL.iter();
+        defects.extend(misuses.map(|it| Self { id: it.id(), about: it.about(), kind: DefectKind::Misuse, is: None }));
+        let number = |defect: &Self| if defect.kind == DefectKind::Historical { "" } else { defect.id };
         defects.sort_by(|a, b| (a.kind, number(a)).cmp(&(b.kind, number(b))));
         defects
     }

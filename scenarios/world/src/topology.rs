@@ -360,7 +360,7 @@ fn images(
             let image = match workload.kind.zk() {
                 Some(kind) => {
                     let connection = zk_session(workload, topology, rng)?;
-                    Image::ZkWorkload(zk_image(workload, kind, number, client, connection, stop_after, rng))
+                    Image::ZkWorkload(zk_image(scenario, (number, nth), client, kind, connection, stop_after, rng))
                 }
                 None => {
                     let work = cluster::work(client, topology, wire, stop_after);
@@ -379,20 +379,24 @@ fn images(
 }
 
 fn zk_image(
-    workload: &Workload,
-    kind: WorkloadKind,
-    number: usize,
+    scenario: &Scenario,
+    (number, nth): (usize, u32),
     client: u16,
+    kind: WorkloadKind,
     connection: ZkClientConfig,
     stop_after: Span,
     rng: &mut ChaCha8Rng,
 ) -> ZkWorkloadImage {
+    let workload = &scenario.workloads[number];
     ZkWorkloadImage {
         client,
         connection,
         kind,
         root: format!("/{}{number}", kind.name()).into(),
         keys: workload.keys,
+        members: workload.clients,
+        member: nth,
+        misuses: scenario.cluster.defects.iter().filter_map(|id| clients::Misuse::from_id(id)).collect(),
         rate_per_second: workload.rate_per_second,
         processes: processes(workload),
         think: span(workload.think, rng),
@@ -402,7 +406,7 @@ fn zk_image(
 }
 
 fn processes(workload: &Workload) -> u16 {
-    let usual = if workload.kind == Kind::Lock { 1 } else { 2 };
+    let usual = if workload.kind.zk().is_some_and(WorkloadKind::is_one_process) { 1 } else { 2 };
     u16::try_from(workload.processes.unwrap_or(usual)).expect("a client has few processes")
 }
 

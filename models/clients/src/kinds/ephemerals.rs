@@ -87,6 +87,17 @@ impl Ephemerals {
             | OpKind::Multi
             | OpKind::GetConfig
             | OpKind::Reconfig => panic!("this workload does no {}", done.kind.name()),
+            OpKind::CreateContainer
+            | OpKind::CreateTtl
+            | OpKind::CreateSequentialTtl
+            | OpKind::SetAcl
+            | OpKind::MixedMulti
+            | OpKind::GetAcl
+            | OpKind::ListNames
+            | OpKind::MultiRead
+            | OpKind::GetEphemerals
+            | OpKind::CountChildren
+            | OpKind::CheckWatches => panic!("this workload does no {}", done.kind.name()),
         }
         rest(done.slot, self.think, recorder, io);
     }

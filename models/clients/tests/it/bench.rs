@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use clients::{ClientFact, OpKind, Outcome, WorkloadFact, WorkloadKind, ZkWorkload, ZkWorkloadImage};
+use clients::{ClientFact, Misuses, OpKind, Outcome, WorkloadFact, WorkloadKind, ZkWorkload, ZkWorkloadImage};
 use jute::client::{ClientFrame, ClientPacket, ConnectResponse, ReplyHeader, Request, ServerFrame, WatcherEvent};
 use jute::op::{ErrorCode, EventType, KeeperState};
 use jute::{Buffer, SessionId, Xid};
@@ -46,6 +46,11 @@ pub(crate) struct Bench {
     pub(crate) down: bool,
 }
 
+/// The kinds whose operations this server knows: random operations need a real one.
+pub(crate) fn kinds() -> impl Iterator<Item = WorkloadKind> {
+    WorkloadKind::ALL.iter().copied().filter(|&kind| kind != WorkloadKind::RandomOperations)
+}
+
 pub(crate) fn image(client: u16, kind: WorkloadKind) -> ZkWorkloadImage {
     let servers = (1..=3)
         .map(|host| ZkServer {
@@ -59,6 +64,9 @@ pub(crate) fn image(client: u16, kind: WorkloadKind) -> ZkWorkloadImage {
         kind,
         root: Arc::from("/work/of/clients"),
         keys: 3,
+        members: 3,
+        member: (u32::from(client) - 1) % 3,
+        misuses: Misuses::default(),
         rate_per_second: 100,
         processes: 1,
         think: Span::millis(20),
@@ -101,7 +109,8 @@ impl Bench {
 
     /// So many clients of one kind.
     pub(crate) fn of(kind: WorkloadKind, clients: u16) -> Self {
-        Self::new((1..=clients).map(|client| image(client, kind)).collect())
+        let members = u32::from(clients);
+        Self::new((1..=clients).map(|client| ZkWorkloadImage { members, ..image(client, kind) }).collect())
     }
 
     pub(crate) fn workload(&self, at: usize) -> &ZkWorkload {
@@ -415,5 +424,6 @@ fn is_kind(request: &Request, kind: OpKind) -> bool {
         OpKind::Multi => matches!(request, Request::Multi(_)),
         OpKind::GetConfig => matches!(request, Request::GetData(_)),
         OpKind::Reconfig => matches!(request, Request::Reconfig(_)),
+        _ => panic!("this server does no {}", kind.name()),
     }
 }

@@ -5,7 +5,7 @@ use jute::SessionId;
 use jute::op::ErrorCode;
 use machine::Span;
 
-use crate::bench::{Bench, Cut, image};
+use crate::bench::{Bench, Cut, image, kinds};
 
 #[test]
 fn lost_write_is_unknown_and_retires_its_process() {
@@ -43,7 +43,7 @@ fn lost_write_is_not_sent_again() {
 
 #[test]
 fn connection_that_is_lost_in_setup_does_not_stop_it() {
-    for &kind in WorkloadKind::ALL {
+    for kind in kinds() {
         for cut in [Cut::BeforeApply, Cut::AfterApply] {
             let mut bench = Bench::offline(vec![image(1, kind)]);
             bench.run(Span::secs(1));
@@ -60,7 +60,7 @@ fn connection_that_is_lost_in_setup_does_not_stop_it() {
 
 #[test]
 fn every_kind_goes_on_in_a_new_session_after_an_expiry() {
-    for &kind in WorkloadKind::ALL {
+    for kind in kinds() {
         let mut bench = Bench::of(kind, 3);
         for round in 0..6 {
             bench.run(Span::secs(3));
@@ -91,7 +91,7 @@ fn every_kind_survives_a_cut_at_every_kind_of_request() {
         OpKind::Multi,
         OpKind::Reconfig,
     ];
-    for &kind in WorkloadKind::ALL {
+    for kind in kinds() {
         let mut bench = Bench::of(kind, 2);
         bench.run(Span::secs(1));
         for request in requests {

@@ -15,5 +15,6 @@ mod kafka_producer;
 mod kafka_swarm;
 mod kafka_zk_consumer;
 mod lock;
+mod recipes;
 mod steady;
 mod tree;

@@ -6,11 +6,11 @@ use clients::{OpKind, Outcome, WorkloadFact, WorkloadKind};
 use jute::op::ErrorCode;
 use machine::Span;
 
-use crate::bench::{Bench, image};
+use crate::bench::{Bench, image, kinds};
 
 #[test]
 fn every_kind_sets_up_what_it_needs_and_works_at_its_rate() {
-    for &kind in WorkloadKind::ALL {
+    for kind in kinds() {
         let mut bench = Bench::of(kind, 3);
         bench.run(Span::secs(10));
         let ends = bench.check_history();
@@ -166,7 +166,7 @@ fn watches_are_set_and_see_the_changes_of_others() {
 
 #[test]
 fn stopped_client_is_quiet_and_its_probe_succeeds() {
-    for &kind in WorkloadKind::ALL {
+    for kind in kinds() {
         let mut images = vec![image(1, kind), image(2, kind)];
         for image in &mut images {
             image.stop_after = Some(Span::secs(3));

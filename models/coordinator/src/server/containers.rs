@@ -36,15 +36,25 @@ impl ContainerManager {
 
     /// When it wants to be woken.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if !self.found.is_empty() { Some(self.next_delete) } else { self.is_needed.then_some(self.next_check) }
+        if !self.found.is_empty() {
+            return Some(self.next_delete);
+        }
+        // It sleeps behind each deletion, and behind the last one before it looks again.
+        self.is_needed.then_some(self.next_check.max(self.next_delete))
+    }
+
+    /// It looks now. Looks that a stall made it miss come one behind the other in the real server, and find the same: here they
+    /// are this one.
+    fn look(&mut self, interval: Span, now: Instant) {
+        while self.next_check <= now {
+            self.next_check = self.next_check + interval;
+        }
     }
 
     /// What there was to look at has changed. A look that was missed because there was nothing to see is made up for by none.
     pub(super) fn need(&mut self, is_needed: bool, interval: Span, now: Instant) {
         if is_needed && !self.is_needed {
-            while self.next_check <= now {
-                self.next_check = self.next_check + interval;
-            }
+            self.look(interval, now);
         }
         self.is_needed = is_needed;
     }
@@ -61,7 +71,7 @@ impl Server {
     pub(super) fn reap(&mut self, db: &Database, io: &mut Io<'_, Coordinator>) {
         let now = io.now();
         if self.containers.found.is_empty() && self.containers.next_check <= now {
-            self.containers.next_check = self.containers.next_check + self.config.container_check_interval;
+            self.containers.look(self.config.container_check_interval, now);
             self.containers.found = candidates(db.tree(), io.wall_clock().0, &self.config).into();
         }
         if self.containers.next_delete <= now
@@ -92,4 +102,36 @@ fn candidates(tree: &DataTree, wall_ms: i64, config: &ServerConfig) -> Vec<Strin
     let containers = tree.containers().filter(|path| node(path).child_count() == 0 && is_done(node(path)));
     let ttls = tree.ttls().filter(|path| node(path).child_count() == 0 && is_over(node(path)));
     containers.chain(ttls).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Span = Span::millis(500);
+
+    fn at(ms: u64) -> Instant {
+        Instant::ZERO + Span::millis(ms)
+    }
+
+    #[test]
+    fn look_behind_a_stall_leaves_nothing_due() {
+        let mut manager = ContainerManager::new(INTERVAL, at(0));
+        manager.need(true, INTERVAL, at(0));
+        assert_eq!(manager.next_due(), Some(at(500)));
+        manager.look(INTERVAL, at(1_800));
+        assert_eq!(manager.next_due(), Some(at(2_000)));
+    }
+
+    #[test]
+    fn look_that_is_due_waits_for_the_sleep_behind_the_last_deletion() {
+        let mut manager = ContainerManager::new(INTERVAL, at(0));
+        manager.need(true, INTERVAL, at(0));
+        manager.found.push_back("/a".to_owned());
+        manager.next_delete = at(600);
+        assert_eq!(manager.next_due(), Some(at(600)));
+        manager.found.clear();
+        manager.next_delete = at(606);
+        assert_eq!(manager.next_due(), Some(at(606)));
+    }
 }

@@ -72,7 +72,7 @@ fn told(before: Taken, write: Taken) -> Vec<(Moment, String)> {
 }
 
 impl Oracle {
-    /// A client believes that it holds a lock.
+    /// A client believes that it holds a lock, or that it leads an election in an epoch.
     pub fn lock_acquired(&mut self, moment: Moment, client: u16, lock: &Arc<str>, session: SessionId, token: u64) {
         let history = Arc::make_mut(&mut self.history);
         history.locks.holders.retain(|(other, of, _)| *other != moment.host || of != lock);

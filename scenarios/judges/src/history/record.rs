@@ -7,6 +7,8 @@ use engine::Findings;
 use jute::{SessionId, Zxid};
 
 use super::fencing::Locks;
+use super::leadership::Leaderships;
+use super::recipes::Recipes;
 use super::register::{self, Read, Write};
 use super::watching::Watching;
 use crate::chunked::Chunked;
@@ -35,10 +37,14 @@ pub enum OperationKind {
     ReadConfig,
     /// Asks for another one.
     Reconfig,
+    /// Sets an access control list.
+    SetAcl,
+    /// Reads what no register tells: lists of access, counts, several znodes at once.
+    OtherRead,
 }
 
 impl OperationKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Create,
         Self::Delete,
         Self::Set,
@@ -48,7 +54,17 @@ impl OperationKind {
         Self::Multi,
         Self::ReadConfig,
         Self::Reconfig,
+        Self::SetAcl,
+        Self::OtherRead,
     ];
+
+    /// Whether it may change anything.
+    const fn is_write(self) -> bool {
+        match self {
+            Self::Create | Self::Delete | Self::Set | Self::Multi | Self::SetAcl | Self::Reconfig => true,
+            Self::Read | Self::SyncRead | Self::List | Self::OtherRead | Self::ReadConfig => false,
+        }
+    }
 
     /// The name in reports.
     #[must_use]
@@ -63,6 +79,8 @@ impl OperationKind {
             Self::Multi => "multi",
             Self::ReadConfig => "read-config",
             Self::Reconfig => "reconfig",
+            Self::SetAcl => "set-acl",
+            Self::OtherRead => "other-read",
         }
     }
 }
@@ -131,9 +149,9 @@ pub struct OperationEnd {
 
 /// When something happened, in the order of what clients said.
 #[derive(Clone, Copy, Debug)]
-struct Stamp {
-    place: u64,
-    moment: Moment,
+pub(super) struct Stamp {
+    pub(super) place: u64,
+    pub(super) moment: Moment,
 }
 
 /// An operation with its end, if it had one.
@@ -148,10 +166,22 @@ struct Recorded {
 #[derive(Clone, Debug)]
 struct MultiPart {
     path: Arc<str>,
+    /// The znode's creation, where the part told it.
+    czxid: Option<Zxid>,
     version: i32,
     value: Option<u64>,
     invoked: Stamp,
     returned: Stamp,
+}
+
+/// The same before its multi has ended.
+#[derive(Clone, Debug)]
+struct PartOpen {
+    number: u64,
+    path: Arc<str>,
+    czxid: Option<Zxid>,
+    version: i32,
+    value: Option<u64>,
 }
 
 /// Something that a client could complain about.
@@ -174,15 +204,17 @@ pub(crate) struct History {
     ended: Chunked<Recorded>,
     parts: Chunked<MultiPart>,
     /// Parts whose multi has not ended yet.
-    parts_open: Vec<(u64, Arc<str>, i32, Option<u64>)>,
+    parts_open: Vec<PartOpen>,
     counts: BTreeMap<OperationKind, OperationCount>,
     pub(super) watching: Watching,
     pub(super) locks: Locks,
+    pub(super) recipes: Recipes,
+    pub(super) leaderships: Leaderships,
     anomalies: Vec<Anomaly>,
 }
 
 impl History {
-    fn stamp(&mut self, moment: Moment) -> Stamp {
+    pub(super) fn stamp(&mut self, moment: Moment) -> Stamp {
         self.next += 1;
         Stamp { place: self.next, moment }
     }
@@ -193,8 +225,8 @@ impl History {
     }
 
     /// A part of a multi made a version; told before the end of the multi itself.
-    pub(crate) fn multi_part(&mut self, number: u64, path: &Arc<str>, version: i32, value: Option<u64>) {
-        self.parts_open.push((number, Arc::clone(path), version, value));
+    fn multi_part(&mut self, part: PartOpen) {
+        self.parts_open.push(part);
     }
 
     pub(crate) fn ended(&mut self, moment: Moment, end: OperationEnd) {
@@ -207,10 +239,14 @@ impl History {
             OperationOutcome::Failed => count.failed += 1,
             OperationOutcome::Unknown => count.unknown += 1,
         }
+        let is_answered = matches!(end.outcome, OperationOutcome::Ok | OperationOutcome::Refused);
+        if is_answered && operation.kind.is_write() {
+            self.recipes.session_wrote(operation.session, invoked.place);
+        }
         let parts = std::mem::take(&mut self.parts_open);
-        for (number, path, version, value) in parts {
+        for PartOpen { number, path, czxid, version, value } in parts {
             if number == end.number && end.outcome == OperationOutcome::Ok {
-                self.parts.push(MultiPart { path, version, value, invoked, returned });
+                self.parts.push(MultiPart { path, czxid, version, value, invoked, returned });
             }
         }
         if let Some(anomaly) = self.watching.read(&operation, &end, moment) {
@@ -324,7 +360,9 @@ impl Registers {
                 | OperationKind::SyncRead
                 | OperationKind::List
                 | OperationKind::ReadConfig
-                | OperationKind::Reconfig => {}
+                | OperationKind::Reconfig
+                | OperationKind::SetAcl
+                | OperationKind::OtherRead => {}
             }
             return;
         };
@@ -346,13 +384,19 @@ impl Registers {
             | OperationKind::List
             | OperationKind::Multi
             | OperationKind::ReadConfig
-            | OperationKind::Reconfig => {}
+            | OperationKind::Reconfig
+            | OperationKind::SetAcl
+            | OperationKind::OtherRead => {}
         }
     }
 
-    /// The counters of multis live as long as the run: they are known by their path alone.
+    /// The counters of multis live as long as the run: they are known by their path alone. Other parts tell which znode it was.
     fn add_part(&mut self, part: &MultiPart) {
-        let Some((_, register)) = self.keys.iter_mut().find(|((path, _), _)| *path == part.path) else { return };
+        let register = match part.czxid {
+            Some(czxid) => Some(self.keys.entry((Arc::clone(&part.path), czxid)).or_default()),
+            None => self.keys.iter_mut().find(|((path, _), _)| *path == part.path).map(|(_, register)| register),
+        };
+        let Some(register) = register else { return };
         let (inv, ret) = (part.invoked.place, part.returned.place);
         self.moments.insert(ret, part.returned.moment);
         let version = Some(i64::from(part.version));
@@ -367,8 +411,9 @@ impl Oracle {
     }
 
     /// A part of a multi made a version.
-    pub fn multi_part(&mut self, number: u64, path: &Arc<str>, version: i32, value: Option<u64>) {
-        Arc::make_mut(&mut self.history).multi_part(number, path, version, value);
+    pub fn multi_part(&mut self, number: u64, path: &Arc<str>, czxid: Option<Zxid>, version: i32, value: Option<u64>) {
+        let part = PartOpen { number, path: Arc::clone(path), czxid, version, value };
+        Arc::make_mut(&mut self.history).multi_part(part);
     }
 
     /// An operation ends.
@@ -387,11 +432,17 @@ impl Oracle {
         let history = Arc::make_mut(&mut self.history);
         let (registers, stale) = history.judge_registers();
         let locks = history.judge_locks();
+        let leaderships = history.judge_leaderships();
+        let recipes = history.judge_recipes();
         let watches = history.watching.checks();
         let anomalies = std::mem::take(&mut history.anomalies);
-        for (rule, times) in
-            [(Rule::VersionedRegister, registers), (Rule::FencingTokens, locks), (Rule::WatchHistory, watches)]
-        {
+        let judged = [
+            (Rule::VersionedRegister, registers),
+            (Rule::FencingTokens, locks),
+            (Rule::WatchHistory, watches),
+            (Rule::DualOwnership, leaderships),
+        ];
+        for (rule, times) in judged.into_iter().chain(recipes.judged) {
             for _ in 0..times {
                 self.tally.check(rule);
             }
@@ -399,13 +450,19 @@ impl Oracle {
         for _ in 0..stale {
             self.tally.relax(Rule::VersionedRegister, STALE_SYNC_READ);
         }
+        for (rule, reason, times) in recipes.relaxed {
+            for _ in 0..times {
+                self.tally.relax(rule, reason);
+            }
+        }
         self.tally.check(Rule::Gap);
         for Anomaly { rule, class, headline, story } in anomalies {
             if !self.tally.excuses().is_empty() {
                 self.tally.relax(rule, "a loss before it is excused");
                 continue;
             }
-            let is_gap = self.tally.is_white_box_silent();
+            // A recipe may be wrong while every server is right.
+            let is_gap = self.tally.is_white_box_silent() && !rule.is_of_recipes();
             let (as_rule, headline) = if is_gap {
                 let id = rule.id();
                 (

@@ -56,7 +56,12 @@ impl KafkaJudges {
                 | Kind::Multi
                 | Kind::Watches
                 | Kind::Lock
-                | Kind::Reconfigure => return None,
+                | Kind::Reconfigure
+                | Kind::Election
+                | Kind::Queue
+                | Kind::Barrier
+                | Kind::DoubleBarrier
+                | Kind::RandomOperations => return None,
             };
             Some(KafkaClientSeat {
                 host: it.host,

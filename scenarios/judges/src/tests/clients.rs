@@ -467,3 +467,20 @@ fn c33_follows_watches_from_the_session_of_a_server_without_an_ensemble_to_the_n
         assert_eq!(stage.fired(), fired);
     }
 }
+
+#[test]
+fn c33_lets_a_reconnect_tell_twice_of_a_path_that_was_watched_twice() {
+    let path: Arc<str> = Arc::from("/a");
+    for (first, zxid_of_second, fired) in [
+        (&[WatchMap::Data, WatchMap::Child][..], None, vec![]),
+        (&[WatchMap::Data, WatchMap::Child][..], Some(zxid(1, 3)), vec!["GAP"]),
+        (&[WatchMap::Data][..], None, vec!["GAP"]),
+    ] {
+        let mut stage = Stage::led();
+        let moment = stage.moment(3);
+        stage.oracle.watch_delivered(moment, SESSION, &path, first, None);
+        stage.oracle.watch_delivered(moment, SESSION, &path, &[], zxid_of_second);
+        finish(&mut stage);
+        assert_eq!(stage.fired(), fired);
+    }
+}

@@ -45,7 +45,10 @@ fn defects() -> String {
         rows(lines.iter().map(|(id, about)| (*id, about.as_str())))
     };
     let (historical, mutants) = (of(DefectKind::Historical), of(DefectKind::Mutant));
-    format!("Historical\n{historical}\nMutants (they test the judges)\n{mutants}")
+    let misuses = of(DefectKind::Misuse);
+    format!(
+        "Historical\n{historical}\nMutants (they test the judges)\n{mutants}\nMisuses (recipes done wrong by their clients)\n{misuses}"
+    )
 }
 
 fn invariants() -> String {

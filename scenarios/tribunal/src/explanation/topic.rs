@@ -27,6 +27,9 @@ pub fn explain_id(id: &str, faults: &[(&str, &str)]) -> Result<String, BadInput>
             DefectKind::Historical if defect.id.starts_with("KAFKA") => ("a defect", "kafka-broker.md §12"),
             DefectKind::Historical => ("a defect", "zookeeper.md §13"),
             DefectKind::Mutant => ("a mutant, which tests the judges", "invariants-and-faults.md §5.4"),
+            DefectKind::Misuse => {
+                ("a recipe done wrong, which tests the judges of recipes", "invariants-and-faults.md §3.15")
+            }
         };
         let hunt = format!("tribunal fuzz --defect {}", defect.id);
         let mut rows = vec![("behaviour", defect.about)];

@@ -42,6 +42,8 @@ fn values(kind: &str, fields: &Fields<'_>, host: &str) -> Vec<(String, String)> 
         "high-watermark" if f("side") == "leader" => one(of_partition("high-watermark"), f("offset").to_owned()),
         "lock-acquired" => one(f("lock").to_owned(), format!("{host} with token {}", f("token"))),
         "lock-released" => one(f("lock").to_owned(), "free".to_owned()),
+        "leadership-taken" => one(f("election").to_owned(), format!("{host} in epoch {}", f("epoch"))),
+        "leadership-given-up" => one(f("election").to_owned(), "nobody".to_owned()),
         _ => Vec::new(),
     }
 }

@@ -82,9 +82,11 @@ fn check(file: &str, text: &str, scenario: &Scenario) -> Result<(), BadInput> {
     }
     check_kafka(file, text, scenario)?;
     for workload in &scenario.workloads {
-        if workload.kind == Kind::Lock && workload.processes.is_some_and(|processes| processes != 1) {
-            return Err(BadInput::new(file, line("processes"), "a contender for a lock is one process")
-                .hint("leave `processes` out; `clients` is the number of contenders"));
+        let is_one = workload.kind.zk().is_some_and(clients::WorkloadKind::is_one_process);
+        if is_one && workload.processes.is_some_and(|processes| processes != 1) {
+            let what = format!("a client of the recipe `{}` is one process", workload.kind.name());
+            return Err(BadInput::new(file, line("processes"), what)
+                .hint("leave `processes` out; `clients` is the number of those that take part"));
         }
         let keyless = workload.keys == 0 && workload.kind != Kind::Produce;
         if workload.processes == Some(0) || workload.clients == 0 || workload.rate_per_second == 0 || keyless {

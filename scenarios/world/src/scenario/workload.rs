@@ -26,6 +26,16 @@ pub enum Kind {
     Lock,
     /// Of ZooKeeper: an operator who adds, removes, promotes and demotes servers. It needs `reconfigEnabled` and `skipACL`.
     Reconfigure,
+    /// Of ZooKeeper: the leader election recipe with an epoch.
+    Election,
+    /// Of ZooKeeper: the queue recipe.
+    Queue,
+    /// Of ZooKeeper: the barrier recipe; the first client sets and lifts barriers, the others wait at them.
+    Barrier,
+    /// Of ZooKeeper: the double barrier recipe; all clients enter together and leave together.
+    DoubleBarrier,
+    /// Of ZooKeeper: random operations of all kinds on a small tree.
+    RandomOperations,
     /// Of Kafka: produces records.
     Produce,
     /// Of Kafka: reads given partitions up to the high watermark, with offsets in ZooKeeper.
@@ -52,6 +62,11 @@ impl Kind {
             Self::Watches => WorkloadKind::Watches.name(),
             Self::Lock => WorkloadKind::Lock.name(),
             Self::Reconfigure => WorkloadKind::Reconfigure.name(),
+            Self::Election => WorkloadKind::Election.name(),
+            Self::Queue => WorkloadKind::Queue.name(),
+            Self::Barrier => WorkloadKind::Barrier.name(),
+            Self::DoubleBarrier => WorkloadKind::DoubleBarrier.name(),
+            Self::RandomOperations => WorkloadKind::RandomOperations.name(),
             Self::Produce => "produce",
             Self::Consume => "consume",
             Self::ZookeeperConsume => "zookeeper-consume",
@@ -72,6 +87,11 @@ impl Kind {
             Self::Watches => WorkloadKind::Watches,
             Self::Lock => WorkloadKind::Lock,
             Self::Reconfigure => WorkloadKind::Reconfigure,
+            Self::Election => WorkloadKind::Election,
+            Self::Queue => WorkloadKind::Queue,
+            Self::Barrier => WorkloadKind::Barrier,
+            Self::DoubleBarrier => WorkloadKind::DoubleBarrier,
+            Self::RandomOperations => WorkloadKind::RandomOperations,
             Self::Produce | Self::Consume | Self::ZookeeperConsume | Self::MoveController | Self::CreateTopics => {
                 return None;
             }
@@ -152,8 +172,8 @@ pub struct Workload {
     /// How many keys they share: few make contention. Of records: how many different keys; 0 for records without a key.
     #[serde(default = "four")]
     pub keys: u32,
-    /// Logical processes of a client of ZooKeeper, each with one operation open at a time; two if absent. A contender for a
-    /// lock is one.
+    /// Logical processes of a client of ZooKeeper, each with one operation open at a time; two if absent. Whoever plays one
+    /// part in a recipe (lock, election, barriers) is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
     /// How long a process rests behind its last operation; how long a lock is held.
@@ -285,6 +305,11 @@ impl Workload {
             | Kind::Watches
             | Kind::Lock
             | Kind::Reconfigure
+            | Kind::Election
+            | Kind::Queue
+            | Kind::Barrier
+            | Kind::DoubleBarrier
+            | Kind::RandomOperations
             | Kind::CreateTopics
             | Kind::Produce
             | Kind::MoveController => return SpanRange::ZERO,

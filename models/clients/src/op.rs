@@ -62,6 +62,8 @@ pub enum OpKind {
     CountChildren,
     /// Asks whether the connection has a watch.
     CheckWatches,
+    /// Removes a watch.
+    RemoveWatches,
 }
 
 impl OpKind {
@@ -93,6 +95,7 @@ impl OpKind {
             Self::GetEphemerals => "get-ephemerals",
             Self::CountChildren => "count-children",
             Self::CheckWatches => "check-watches",
+            Self::RemoveWatches => "remove-watches",
         }
     }
 
@@ -123,7 +126,8 @@ impl OpKind {
             | Self::MultiRead
             | Self::GetEphemerals
             | Self::CountChildren
-            | Self::CheckWatches => false,
+            | Self::CheckWatches
+            | Self::RemoveWatches => false,
         }
     }
 }
@@ -322,7 +326,7 @@ impl Found {
                 assert!(found.total_number >= 0, "{} znodes are below {}", found.total_number, open.path);
                 Self::default()
             }
-            (OpKind::CheckWatches, None) => Self::default(),
+            (OpKind::CheckWatches | OpKind::RemoveWatches, None) => Self::default(),
             (
                 OpKind::Create
                 | OpKind::CreateEphemeral
@@ -347,7 +351,8 @@ impl Found {
                 | OpKind::MultiRead
                 | OpKind::GetEphemerals
                 | OpKind::CountChildren
-                | OpKind::CheckWatches,
+                | OpKind::CheckWatches
+                | OpKind::RemoveWatches,
                 response,
             ) => panic!("{} of {} was answered with {response:?}", open.kind.name(), open.path),
         }

@@ -207,7 +207,8 @@ impl Recorder {
             | OpKind::MultiRead
             | OpKind::GetEphemerals
             | OpKind::CountChildren
-            | OpKind::CheckWatches => None,
+            | OpKind::CheckWatches
+            | OpKind::RemoveWatches => None,
         };
         let op = io.lend(|io| self.zk.submit(request, io))?;
         if let Some(sync) = sync {

@@ -475,9 +475,12 @@ const fn kind_of(kind: OpKind) -> OperationKind {
         OpKind::GetChildren | OpKind::ListNames => OperationKind::List,
         OpKind::Multi | OpKind::MixedMulti => OperationKind::Multi,
         OpKind::SetAcl => OperationKind::SetAcl,
-        OpKind::GetAcl | OpKind::MultiRead | OpKind::GetEphemerals | OpKind::CountChildren | OpKind::CheckWatches => {
-            OperationKind::OtherRead
-        }
+        OpKind::GetAcl
+        | OpKind::MultiRead
+        | OpKind::GetEphemerals
+        | OpKind::CountChildren
+        | OpKind::CheckWatches
+        | OpKind::RemoveWatches => OperationKind::OtherRead,
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Image {
     /// A Kafka broker's.
     Broker(Arc<BrokerImage>),
     /// A ZooKeeper workload's.
-    ZkWorkload(ZkWorkloadImage),
+    ZkWorkload(Box<ZkWorkloadImage>),
     /// A client of Kafka's.
     KafkaClient(KafkaClientImage),
 }

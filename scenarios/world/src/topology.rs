@@ -360,7 +360,8 @@ fn images(
             let image = match workload.kind.zk() {
                 Some(kind) => {
                     let connection = zk_session(workload, topology, rng)?;
-                    Image::ZkWorkload(zk_image(scenario, (number, nth), client, kind, connection, stop_after, rng))
+                    let image = zk_image(scenario, (number, nth), client, kind, connection, stop_after, rng);
+                    Image::ZkWorkload(Box::new(image))
                 }
                 None => {
                     let work = cluster::work(client, topology, wire, stop_after);

@@ -97,7 +97,8 @@ impl Ephemerals {
             | OpKind::MultiRead
             | OpKind::GetEphemerals
             | OpKind::CountChildren
-            | OpKind::CheckWatches => panic!("this workload does no {}", done.kind.name()),
+            | OpKind::CheckWatches
+            | OpKind::RemoveWatches => panic!("this workload does no {}", done.kind.name()),
         }
         rest(done.slot, self.think, recorder, io);
     }

@@ -5,9 +5,9 @@
 //! servers answer are half of what is tested. Lists of access that take anything away are set on children alone, so that
 //! whoever may delete in their parents, and that is everybody, can always delete them.
 //!
-//! `Simplified:` nobody proves an identity, because the client has no auth packets, and nobody loses the right to read: a server
-//! keeps from a watcher what it may not read (zookeeper.md §8.4), and the judges of watches do not know who that is.
-//! Persistent watches are absent for the first reason.
+//! `Simplified:` nobody proves an identity and nobody loses the right to read, because a server keeps from a watcher what it may not
+//! read (zookeeper.md §8.4) and the judges of watches do not know who that is; nobody sets persistent watches. `checkWatches` asks for a
+//! watch that nobody has: of one that it has, a client takes the answer for leave to forget it, and the server goes on telling.
 //!
 //! A multi works on siblings, and makes and sets none of them twice: so a multi of unknown outcome makes one version of each at
 //! most, as the judge of registers assumes, and no two znodes of one path have one creation.
@@ -120,11 +120,14 @@ impl RandomOperations {
                 let request = GetAllChildrenNumberRequest { path: self.dir.as_ref().to_owned() };
                 Invocation::of(OpKind::CountChildren, &self.dir, Request::GetAllChildrenNumber(request))
             }
+            37 if io.draw(CHOICE).chance(1, 4) => {
+                let request = watches_request(&self.dir, WatcherType::Data);
+                Invocation::of(OpKind::CheckWatches, &self.dir, Request::CheckWatches(request))
+            }
             37 => {
-                let watcher_type =
-                    [WatcherType::Data, WatcherType::Children, WatcherType::Any][io.draw(CHOICE).index(3)];
-                let request = WatchesRequest { path: path.as_ref().to_owned(), watcher_type };
-                Invocation::of(OpKind::CheckWatches, path, Request::CheckWatches(request))
+                let of = [WatcherType::Data, WatcherType::Children, WatcherType::Any][io.draw(CHOICE).index(3)];
+                let request = watches_request(path, of);
+                Invocation::of(OpKind::RemoveWatches, path, Request::RemoveWatches(request))
             }
             _ => self.limit(io),
         };
@@ -265,6 +268,10 @@ fn set_acl(place: &Place, io: &mut Io<'_, ZkWorkload>) -> Invocation {
     let version = version(io).unwrap_or(Version::ANY);
     let request = SetAclRequest { path: place.path.as_ref().to_owned(), acl: Some(acl), version };
     Invocation::of(OpKind::SetAcl, &place.path, Request::SetAcl(request))
+}
+
+fn watches_request(path: &Arc<str>, watcher_type: WatcherType) -> WatchesRequest {
+    WatchesRequest { path: path.as_ref().to_owned(), watcher_type }
 }
 
 fn parent(path: &str) -> &str {

@@ -14,7 +14,9 @@ fn every_kind_sets_up_what_it_needs_and_works_at_its_rate() {
         let mut bench = Bench::of(kind, 3);
         bench.run(Span::secs(10));
         let ends = bench.check_history();
-        let ok: usize = ends.iter().filter(|((_, outcome), _)| *outcome == Outcome::Ok).map(|(_, count)| count).sum();
+        // Three operators may leave too few voters between them, and are refused.
+        let is_right = |end| end == Outcome::Ok || end == Outcome::Failed && kind == WorkloadKind::Reconfigure;
+        let ok: usize = ends.iter().filter(|((_, outcome), _)| is_right(*outcome)).map(|(_, count)| count).sum();
         let all: usize = ends.values().sum();
         assert_eq!(ok, all, "{}: {ends:?}", kind.name());
         // A process rests 20 ms behind an operation, and 100 ticks come in a second.

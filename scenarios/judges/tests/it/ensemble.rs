@@ -30,6 +30,22 @@ kind = "multi"
 kind = "lock"
 clients = 2
 
+[[workloads]]
+kind = "election"
+clients = 2
+
+[[workloads]]
+kind = "queue"
+clients = 2
+
+[[workloads]]
+kind = "barrier"
+clients = 2
+
+[[workloads]]
+kind = "double-barrier"
+clients = 2
+
 [[faults]]
 when = { at = "3s..4s" }
 do = { kill = { target = { role = "leader" }, restart-after = "1s..2s" } }

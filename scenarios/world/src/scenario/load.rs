@@ -227,7 +227,7 @@ mod tests {
                 "mine.toml:7: the identity `kerberos:me` is not of the form digest:USER:PASSWORD",
             ),
             (
-                "kind = \"produce\"\nchroot = \"/a\"",
+                "kind = \"produce\"\nchroot = \"/a\"\n[[topics]]\nname = \"t\"",
                 "`chroot` is for workloads of ZooKeeper, and `produce` is of Kafka",
             ),
         ] {

@@ -104,7 +104,9 @@ fn every_kind_survives_a_cut_at_every_kind_of_request() {
         let unknown: usize =
             ends.iter().filter(|((_, outcome), _)| *outcome == Outcome::Unknown).map(|(_, count)| count).sum();
         assert!(unknown > 0, "{}: {ends:?}", kind.name());
-        let failed = ends.keys().filter(|(_, outcome)| *outcome == Outcome::Failed).count();
+        // Two operators may leave too few voters between them, and are refused.
+        let is_wrong = |(op, outcome): &&(OpKind, Outcome)| *outcome == Outcome::Failed && *op != OpKind::Reconfig;
+        let failed = ends.keys().filter(is_wrong).count();
         assert_eq!(failed, 0, "{}: {ends:?}", kind.name());
     }
 }

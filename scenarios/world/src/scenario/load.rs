@@ -202,8 +202,9 @@ mod tests {
     use super::load;
 
     fn complaint(workload: &str) -> String {
-        let text =
-            format!("about = \"a test\"\nduration = \"5s\"\n[cluster]\ncoordinators = 3\n[[workloads]]\n{workload}");
+        let text = format!(
+            "about = \"a test\"\nduration = \"5s\"\ncluster = {{ coordinators = 3, brokers = 3 }}\n\n[[workloads]]\n{workload}"
+        );
         load("mine.toml", &text).expect_err("it is wrong").to_string()
     }
 

@@ -28,7 +28,7 @@ pub(crate) enum Told {
     /// The session was closed at the workload's own wish.
     Closed,
     /// An operation ended.
-    Done(Done),
+    Done(Box<Done>),
     /// A watch saw something.
     Watch(WatchedEvent),
 }
@@ -252,7 +252,9 @@ impl Recorder {
                 }
                 ZkEvent::Closed if self.entering => self.begin_again(Arc::clone(&self.config), io),
                 ZkEvent::Closed => told.push(Told::Closed),
-                ZkEvent::Completed { op, outcome } => told.extend(self.on_completed(op, outcome, io).map(Told::Done)),
+                ZkEvent::Completed { op, outcome } => {
+                    told.extend(self.on_completed(op, outcome, io).map(|done| Told::Done(Box::new(done))))
+                }
                 ZkEvent::Watch(event) => told.push(Told::Watch(event)),
             }
         }

@@ -267,7 +267,7 @@ impl ZkWorkload {
                         io.exit(0);
                     }
                 }
-                Told::Done(done) => self.on_done(done, io),
+                Told::Done(done) => self.on_done(*done, io),
                 Told::Watch(event) => {
                     if !self.terminating {
                         self.kind.on_watch(&event, &mut self.recorder, io);
